@@ -1,0 +1,1 @@
+"""From candidates to a ranked list: potentials, relaxation, hull, selection, the funnel."""

@@ -1,0 +1,29 @@
+"""Fixtures every test may use, and the thread settings that keep small models fast."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Two torch threads on a busy two-core machine slow one call down by up to 80 times.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of the shared real data (``GENMAT_SHARED``, else ``../shared/data``); its absence skips the test."""
+    folder = Path(os.environ.get("GENMAT_SHARED") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"shared data not found at {folder}; set GENMAT_SHARED")
+    return folder
