@@ -1,0 +1,1 @@
+"""Hugging Face models of the crystal language; each folder can be read, and run, alone."""
