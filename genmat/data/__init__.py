@@ -1,0 +1,1 @@
+"""Structures in and out: anybody's files, one dataset layout, data cards."""

@@ -1,0 +1,184 @@
+"""Text of one structure -> an ordered pymatgen `Structure` of plain elements.
+
+Every function raises ValueError with a reason a person can act on; nothing else leaves this module.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from io import StringIO
+from typing import Any
+
+import numpy as np
+from pymatgen.core import Element, Lattice, Structure
+
+_BLOCK = re.compile(r"(?im)^data_")
+_CIF_CELL = re.compile(r"(?i)_cell[_.]length_a\b")
+
+
+def from_cif(text: str) -> list[Structure | ValueError]:
+    """One structure, or the reason there is none, for every block of a CIF that lists atoms."""
+    starts = [match.start() for match in _BLOCK.finditer(text)]
+    blocks = [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
+    # journals put an empty data_global in front; a file without any atoms is still one failure
+    blocks = [block for block in blocks if "_atom_site" in block] or [text]
+    return [attempt(_cif_block, block) for block in blocks]
+
+
+def from_poscar(text: str) -> Structure:
+    """A VASP POSCAR or CONTCAR; one without element symbols is refused."""
+    return _guard(_poscar, text)
+
+
+def from_extxyz(frame: str) -> tuple[Structure, dict[str, Any]]:
+    """One frame of an extended XYZ file: the structure and the frame's info dictionary."""
+    return _guard(_extxyz, frame)
+
+
+def from_mapping(data: Mapping[str, Any]) -> Structure:
+    """A pymatgen dictionary (``lattice`` and ``sites``)."""
+    return _guard(_mapping, data)
+
+
+def from_value(value: Any) -> Structure:
+    """Whatever stands in a structure column: pymatgen dictionary, its JSON, CIF or POSCAR text."""
+    if isinstance(value, Mapping):
+        return from_mapping(value)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("empty structure")
+    text = value.strip()
+    if text.startswith("{"):
+        return from_mapping(_dictionary(text))
+    if "\n" not in text and "\\n" in text:  # line ends escaped by whoever wrote the table
+        text = text.replace("\\r", "").replace("\\n", "\n")
+    if _CIF_CELL.search(text) or _BLOCK.match(text):
+        first = from_cif(text)[0]
+        if isinstance(first, ValueError):
+            raise first
+        return first
+    return from_poscar(text)
+
+
+def from_arrays(parameters: Any, species: Any, frac_coords: Any) -> Structure:
+    """A structure from lattice parameters (a, b, c in Å, angles in degrees) or a 3x3 matrix (Å, rows are vectors)."""
+
+    def build(_: None) -> Structure:
+        numbers = np.array([list(row) if np.ndim(row) else row for row in parameters], dtype=float)
+        lattice = Lattice(numbers) if numbers.shape == (3, 3) else Lattice.from_parameters(*numbers)
+        return Structure(lattice, list(species), np.array([list(row) for row in frac_coords], dtype=float))
+
+    return _guard(build, None)
+
+
+def attempt(parse: Callable[[str], Structure], text: str) -> Structure | ValueError:
+    """What a parser of this module gives, or the reason it gives nothing, returned instead of raised."""
+    try:
+        return _guard(parse, text)
+    except ValueError as error:
+        return error
+
+
+def clean(structure: Structure) -> Structure:
+    """The same crystal with nothing but lattice, elements and coordinates; raises ValueError for what cannot be used.
+
+    Oxidation states, charges and site properties are dropped, so that equal crystals compare equal later.
+    """
+    if len(structure) == 0:
+        raise ValueError("no atoms")
+    if not structure.is_ordered:
+        mixed = next(site for site in structure if not site.is_ordered)
+        raise ValueError(f"disordered: a site holds {mixed.species_string}; partial occupancies are not supported yet")
+    symbols = [getattr(site.specie, "symbol", str(site.specie)) for site in structure]
+    unknown = sorted({symbol for symbol in symbols if not Element.is_valid_symbol(symbol)})
+    if unknown:
+        raise ValueError(f"unknown element {', '.join(unknown)}")
+    matrix, coords = np.array(structure.lattice.matrix), np.array(structure.frac_coords)
+    if not (np.isfinite(matrix).all() and np.isfinite(coords).all()):
+        raise ValueError("lattice or coordinates are not finite numbers")
+    if abs(np.linalg.det(matrix)) < 1e-3:
+        raise ValueError("lattice has no volume")
+    return Structure(Lattice(matrix), symbols, coords)
+
+
+def xyz_frames(lines: Iterator[str]) -> Iterator[str | ValueError]:
+    """Split an (extended) XYZ file into frames; a broken count ends the file, since the next frame cannot be found."""
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            count = int(line)
+        except ValueError:
+            yield ValueError(f"expected a number of atoms, found {line.strip()[:40]!r}; rest of the file skipped")
+            return
+        body = [next(lines, None) for _ in range(count + 1)]
+        if None in body:
+            yield ValueError(f"file ends inside a frame of {count} atoms")
+            return
+        yield line + "".join(part for part in body if part is not None)
+
+
+def _guard(parse: Any, data: Any) -> Any:
+    """Run a third-party parser, silence its chatter, and turn whatever it raises into one line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return parse(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except Exception as error:  # parsers of foreign text raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"{reason} is missing"
+        raise ValueError(reason[:200]) from None
+
+
+def _cif_block(text: str) -> Structure:
+    from pymatgen.io.cif import CifParser
+
+    parser = CifParser.from_str(text, check_cif=False)
+    structures = parser.parse_structures(primitive=False, check_occu=True, on_error="raise")
+    return clean(structures[0])
+
+
+def _poscar(text: str) -> Structure:
+    from pymatgen.io.vasp import Poscar
+
+    poscar = Poscar.from_str(text)
+    if not poscar.true_names:
+        raise ValueError("no element symbols (VASP 4 format)")
+    return clean(poscar.structure)
+
+
+def _extxyz(frame: str) -> tuple[Structure, dict[str, Any]]:
+    from ase.io.extxyz import read_xyz
+
+    atoms = next(iter(read_xyz(StringIO(frame), index=slice(0, 1))))
+    if abs(atoms.cell.volume) < 1e-3:
+        raise ValueError("no unit cell (Lattice=... is missing)")
+    symbols = atoms.get_chemical_symbols()
+    structure = Structure(Lattice(atoms.cell.array), symbols, atoms.positions, coords_are_cartesian=True)
+    return clean(structure), dict(atoms.info)
+
+
+def _mapping(data: Mapping[str, Any]) -> Structure:
+    if "lattice" not in data or "sites" not in data:
+        raise ValueError("dictionary without 'lattice' and 'sites' (expected pymatgen's Structure.as_dict())")
+    return clean(Structure.from_dict(dict(data)))
+
+
+def _dictionary(text: str) -> Mapping[str, Any]:
+    """JSON, or the Python literal that pandas writes for a column of dictionaries."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        try:
+            data = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            raise ValueError("neither JSON nor a Python dictionary") from None
+    if not isinstance(data, Mapping):
+        raise ValueError("not a dictionary")
+    return data
