@@ -41,11 +41,14 @@ class Stage:
         function: ``Iterable[Candidate] -> Iterator[Candidate]``; gets the candidates that are still alive.
         kind: ``each`` if a candidate's result depends on that candidate alone (recorded one by one, only missing ones
             are computed on resume); ``whole`` if it depends on the set (recorded in one transaction, or not at all).
+        aside: why a candidate no longer counts in the funnel although nothing is wrong with it (a duplicate, a known
+            phase), or None if it counts; it keeps running.
     """
 
     name: str
     function: StageFunction
     kind: Literal["each", "whole"] = "each"
+    aside: Callable[[Candidate], str | None] | None = None
 
 
 class Campaign:

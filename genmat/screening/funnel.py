@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from genmat.campaign import Campaign, Stage
 from genmat.candidate import Candidate
 
 Progress = Callable[[str, int, int], None]
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
 def run_funnel(
@@ -24,40 +26,62 @@ def run_funnel(
         progress: called with (stage, done, all) as candidates finish.
 
     Returns:
-        All candidates in the order given, and one row per stage: ``stage``, ``in``, ``out``, ``failed``, ``reasons``
-        (reason -> count, most frequent first) and ``seconds`` (wall time over all runs of the campaign).
+        All candidates in the order given, and one row per stage, the source first: ``stage``, ``entered``, ``passed``,
+        ``failed``, ``reasons`` (reason -> count, most frequent first) and ``seconds`` (wall time over all runs of the
+        campaign). Candidates that a stage set aside (`Stage.aside`) do not enter later rows.
     """
     current = list(candidates)
-    rows = [_row("read", current, current)] if any(not candidate.alive for candidate in current) else []
+    counted = {candidate.id for candidate in current}
+    rows = [_row("source", current, current, counted, None)]
     for stage in stages:
         report = None if progress is None else (lambda done, total, name=stage.name: progress(name, done, total))
-        before = [candidate for candidate in current if candidate.alive]
-        current = campaign.run(stage, current, report)
-        ids = {candidate.id for candidate in before}
-        rows.append(_row(stage.name, before, [candidate for candidate in current if candidate.id in ids]))
+        before, current = current, campaign.run(stage, current, report)
+        rows.append(_row(stage.name, before, current, counted, stage.aside))
     seconds = campaign.seconds()
     return current, [{**row, "seconds": round(seconds.get(row["stage"], 0.0), 1)} for row in rows]
 
 
-def _row(stage: str, before: Sequence[Candidate], after: Sequence[Candidate]) -> dict[str, Any]:
-    failed = [candidate for candidate in after if not candidate.alive]
-    reasons = Counter(reason_kind(candidate.failure or "") for candidate in failed)
+def _row(
+    stage: str,
+    before: Sequence[Candidate],
+    after: Sequence[Candidate],
+    counted: set[str],
+    aside: Callable[[Candidate], str | None] | None,
+) -> dict[str, Any]:
+    """One line of the funnel; takes what fails or is set aside out of `counted`."""
+    entered, reasons = 0, []
+    for old, new in zip(before, after, strict=True):
+        if new.id not in counted or (not old.alive and stage != "source"):
+            continue
+        entered += 1
+        reason = new.failure.split(": ", 1)[-1] if new.failure is not None else aside(new) if aside else None
+        if reason is not None:
+            reasons.append(reason)
+            counted.discard(new.id)
     return {
         "stage": stage,
-        "in": len(before),
-        "out": len(after) - len(failed),
-        "failed": len(failed),
-        "reasons": dict(reasons.most_common()),
+        "entered": entered,
+        "passed": entered - len(reasons),
+        "failed": len(reasons),
+        "reasons": group_reasons(reasons),
     }
 
 
-def reason_kind(failure: str) -> str:
-    """The part of a failure that many candidates share: after the stage, before the first detail.
+def group_reasons(reasons: Iterable[str]) -> dict[str, int]:
+    """Count reasons that differ only in their numbers together, most frequent first; a number that differs becomes …
 
-    Stages write ``kind (detail)`` or ``kind: detail``; numbers and ids belong into the detail.
-
-    >>> reason_kind("valid: atoms too close (0.31 Å)")
-    'atoms too close'
+    >>> group_reasons(["atoms 0.31 Å apart, closer than 0.5 Å", "atoms 0.44 Å apart, closer than 0.5 Å"])
+    {'atoms … Å apart, closer than 0.5 Å': 2}
     """
-    reason = failure.split(": ", 1)[-1]
-    return reason.split(" (", 1)[0].split(": ", 1)[0].strip()
+    groups: dict[str, list[str]] = defaultdict(list)
+    for reason in reasons:
+        groups[_NUMBER.sub("…", reason)].append(reason)
+    shown = {_common(members): len(members) for members in groups.values()}
+    return dict(sorted(shown.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _common(reasons: Sequence[str]) -> str:
+    """The text all `reasons` share, with … where their numbers differ."""
+    columns = zip(*(_NUMBER.findall(reason) for reason in reasons), strict=True)
+    numbers = iter([column[0] if len(set(column)) == 1 else "…" for column in columns])
+    return _NUMBER.sub(lambda match: next(numbers), reasons[0])

@@ -1,0 +1,86 @@
+"""Which candidates are worth relaxing: the least surprising ones, spread over chemistry and prototypes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from genmat.candidate import Candidate
+
+
+def select_stage(
+    candidates: Iterable[Candidate], n: int, *, per_formula: int = 1, per_system: int = 3, per_prototype: int = 6
+) -> Iterator[Candidate]:
+    """Keep about the `n` best by `surprise`, and fail the rest with the reason they were left out.
+
+    A whole-set stage. Duplicates and known phases are left out; charge-balanced candidates come first. The limits keep
+    one easy family from filling the list; they are loosened when too few candidates would remain.
+
+    Args:
+        candidates: with ``log_likelihood``, ``unique``, ``novel`` and ``charge_balanced``.
+        n: how many to keep.
+        per_formula: at most this many of one reduced formula.
+        per_system: at most this many of one chemical system.
+        per_prototype: at most this many of one anonymous prototype.
+    """
+    everyone = list(candidates)
+    eligible = [candidate for candidate in everyone if set_aside(candidate) is None]
+    order = sorted(eligible, key=lambda c: (c.results.get("charge_balanced") is False, surprise(c), c.id))
+    chosen = _spread(order, n, per_formula, per_system, per_prototype)
+    for candidate in everyone:
+        reason = set_aside(candidate)
+        if reason is not None:
+            yield candidate.fail("select", reason)
+        elif candidate.id not in chosen:
+            yield candidate.fail("select", f"not among the {n} most promising")
+        else:
+            yield candidate
+
+
+def set_aside(candidate: Candidate) -> str | None:
+    """Why a candidate is not worth an evaluation whatever its score: a duplicate or a known phase; None if it is."""
+    if candidate.results.get("unique") is False:
+        return "duplicate of another candidate"
+    if candidate.results.get("novel") is False:
+        return "known phase"
+    return None
+
+
+def surprise(candidate: Candidate) -> float:
+    """Negative log-likelihood of the sentence (nats), the model's own score: low is plausible.
+
+    Per atom kind and site, so that rich crystals are not punished for being longer sentences.
+    """
+    log_likelihood = candidate.results.get("log_likelihood")
+    if log_likelihood is None:
+        return float("inf")
+    return -float(log_likelihood)
+
+
+def _spread(order: list[Candidate], n: int, per_formula: int, per_system: int, per_prototype: int) -> set[str]:
+    """Ids of the first `n` of `order` under the limits; the limits double until `n` are found or nothing is left."""
+    chosen: dict[str, None] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    factor = 1
+    while len(chosen) < min(n, len(order)):
+        limits = {"formula": per_formula * factor, "system": per_system * factor, "prototype": per_prototype * factor}
+        for candidate in order:
+            keys = _families(candidate)
+            if candidate.id in chosen or any(counts[key] >= limits[key[0]] for key in keys):
+                continue
+            chosen[candidate.id] = None
+            counts.update(keys)
+            if len(chosen) == n:
+                break
+        factor *= 2
+    return set(chosen)
+
+
+def _families(candidate: Candidate) -> list[tuple[str, str]]:
+    """(kind, value) of the families a candidate belongs to."""
+    families = [("formula", candidate.formula)]
+    if candidate.structure is not None:
+        families.append(("system", candidate.structure.composition.chemical_system))
+    if candidate.protostructure is not None:
+        families.append(("prototype", candidate.protostructure.label.rsplit(":", 1)[0]))
+    return families
