@@ -1,5 +1,6 @@
 """Structure <-> protostructure: space group, Wyckoff sites, free lattice parameters and coordinates."""
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -15,6 +16,7 @@ from genmat.errors import GenmatError
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+logging.getLogger("moyo").setLevel(logging.ERROR)  # supercells are fine here: no warning per structure
 SYMPREC_LADDER = (1.0, 0.3, 0.1, 0.01)  # factors tried in turn when the tolerance itself defeats symmetry detection
 PEARSON_SYSTEM = {"triclinic": "a", "monoclinic": "m", "orthorhombic": "o", "tetragonal": "t", "trigonal": "h", "hexagonal": "h", "cubic": "c"}
 
@@ -69,7 +71,7 @@ class Protostructure:
 
     @property
     def label(self) -> str:
-        """Canonical protostructure label, ``"ABC3_cP5_221_a_b_c:Ba-Ti-O"``: elements in alphabetical order.
+        """Canonical protostructure label, ``"AB3C_cP5_221_a_c_b:Ba-O-Ti"``: elements in alphabetical order.
 
         AFLOW's form (Mehl et al., Comput. Mater. Sci. 136, S1, 2017); of all settings equivalent under the affine
         normaliser the first in alphabetical order is taken, so equal prototypes have equal labels.
