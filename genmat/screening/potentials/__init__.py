@@ -1,0 +1,71 @@
+"""Interatomic potentials: `load` one by name, evaluate crystals in batches.
+
+A potential is anything with `PotentialInfo` and a batched `evaluate`; packages offer theirs through the entry-point
+group ``genmat.potentials``, and any ASE calculator works as ``module:Class``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from genmat.errors import GenmatError, did_you_mean
+from genmat.screening.potentials.base import Evaluation, Potential, PotentialInfo
+from genmat.screening.potentials.golden import GoldenCheck, check_golden, golden_crystal
+
+__all__ = ["Evaluation", "GoldenCheck", "Potential", "PotentialInfo", "check_golden", "golden_crystal", "known", "load"]
+
+GROUP = "genmat.potentials"
+BUILT_IN = {
+    "chgnet": "genmat.screening.potentials.chgnet:CHGNetPotential",
+    "emt": "genmat.screening.potentials.emt:EMTPotential",
+    "lj": "genmat.screening.potentials.lj:LJPotential",
+}
+
+
+def known() -> dict[str, str]:
+    """Names `load` accepts, and the ``module:Class`` behind each; installed packages may add to them."""
+    return {**BUILT_IN, **{point.name: point.value for point in entry_points(group=GROUP)}}
+
+
+def load(name: str, *, check: bool = True) -> Potential:
+    """Load a potential and make sure it predicts what it should.
+
+    Args:
+        name: a known name ("chgnet", "lj", "emt", …) or ``module:Class`` of a potential or an ASE calculator.
+        check: compare with the golden energies it declares.
+
+    Raises:
+        GenmatError: the name is unknown, the import fails, or a golden energy is missed: weights that load but
+            predict nonsense are refused.
+    """
+    choices = known()
+    if name not in choices and ":" not in name:
+        raise GenmatError(did_you_mean(name, choices, "potential") + "; or give module:Class of an ASE calculator")
+    potential = _construct(name, choices.get(name, name))
+    if check:
+        wrong = [c for c in check_golden(potential) if not c.passed]
+        if wrong:
+            raise GenmatError(
+                f"{name}: predicts {wrong[0].energy:.3f} eV/atom for {wrong[0].crystal} instead of "
+                f"{wrong[0].expected:.3f}; reinstall the package that carries its weights"
+            )
+    return potential
+
+
+def _construct(name: str, target: str) -> Potential:
+    module, _, attribute = target.partition(":")
+    try:
+        factory = getattr(import_module(module), attribute)
+        made = factory()
+    except GenmatError:
+        raise
+    except Exception as error:  # whatever a third-party module raises on import becomes one line
+        raise GenmatError(f"{name}: {type(error).__name__}: {error}; check that {module} is installed") from error
+    if hasattr(made, "info") and hasattr(made, "evaluate"):
+        return made
+    if hasattr(made, "calculate") or hasattr(made, "get_potential_energy"):
+        from genmat.screening.potentials.ase_adapter import ASEPotential
+
+        return ASEPotential(made, name=name)
+    raise GenmatError(f"{name}: neither a potential nor an ASE calculator; it needs `info` and `evaluate`")
