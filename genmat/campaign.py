@@ -143,6 +143,16 @@ class Campaign:
                     states[id].update(change)
         return [Candidate.from_dict(state) for state in states.values()]
 
+    def tally(self) -> list[dict[str, Any]]:
+        """The funnel of a campaign that has not finished: recorded results of each stage, and how many failed."""
+        rows = []
+        for stage, seconds in self.seconds().items():
+            recorded = self._recorded(stage).values()
+            failed = sum(change.get("failure") is not None for change in recorded)
+            counts = {"entered": len(recorded), "passed": len(recorded) - failed, "failed": failed, "reasons": {}}
+            rows.append({"stage": stage, **counts, "seconds": round(seconds, 1)})
+        return rows
+
     # --- running ---------------------------------------------------------------------------------------------------
 
     def source(self, function: Callable[[], Iterable[Candidate]], name: str = "source") -> list[Candidate]:

@@ -17,7 +17,7 @@ LAYERS = [
     {"tokenization", "modeling"},
     {"data"},
     {"training", "generation", "screening"},
-    {"report"},
+    {"report", "testing"},
     {"cli", "__main__"},
 ]
 MAX_LINES = 400

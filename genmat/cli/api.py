@@ -1,0 +1,155 @@
+"""The Python verbs: `genmat.generate`, `genmat.screen`, `genmat.discover`. Each returns candidates."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genmat.candidate import Candidate
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+
+def generate(
+    n: int,
+    *,
+    elements: str | Sequence[str] | None = None,
+    formula: str | None = None,
+    spacegroup: int | None = None,
+    model: str = "crystal-gpt",
+    max_atoms: int = 20,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> list[Candidate]:
+    """Generate crystals with a shipped model (or one in a folder).
+
+    Args:
+        n: number of candidates.
+        elements: chemical system, ``"Li-P-S"`` or a list.
+        formula: composition to find structures for, ``"BaTiO3"``.
+        spacegroup: international number.
+        model: name of a shipped model, or a folder.
+        max_atoms: in the primitive cell.
+        temperature: of sampling.
+        seed: same seed, same candidates.
+
+    Returns:
+        Candidates with protostructure, structure (primitive cell, Å) and ``log_likelihood`` (nats).
+
+    Raises:
+        GenmatError: unknown element, formula that is none, space group out of range, unknown model.
+    """
+    from genmat.cli.pipelines import Prompt, generate_candidates
+    from genmat.crystal.composition import parse_elements
+
+    wanted = tuple(parse_elements(elements)) if elements is not None else None
+    return generate_candidates(Prompt(n, wanted, formula, spacegroup, model, max_atoms, temperature, seed))
+
+
+def screen(
+    structures: str | Path | Iterable[Candidate | Structure],
+    *,
+    out: str | Path | None = None,
+    potential: str = "chgnet",
+    reference: str | Path | None = None,
+    fmax: float = 0.05,
+    max_steps: int = 300,
+    workers: int | None = None,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[Candidate]:
+    """Relax structures, place them on the convex hull, find duplicates and known phases, and rank.
+
+    Args:
+        structures: a file or folder, candidates, or pymatgen structures.
+        out: folder for the campaign, results.csv, structures and the report; None keeps nothing.
+        potential: by name.
+        reference: of the hull: None = the shipped table, a file, or ``mp:<key>``.
+        fmax: convergence (eV/Å).
+        max_steps: of each relaxation.
+        workers: processes; default one per core.
+        seed: of the rattle.
+        progress: called with (stage, done, all).
+
+    Returns:
+        Candidates, best first, the failed last; see `genmat.candidate.Candidate.results`.
+
+    Raises:
+        GenmatError: nothing readable, unknown potential, or an `out` that cannot be used.
+    """
+    from genmat.cli.pipelines import run_screen
+
+    source = structures if isinstance(structures, (str, Path)) else _candidates(structures)
+    screening = _screening(potential, reference, fmax, max_steps, workers, seed)
+    return _finish(lambda folder: run_screen(_path(source), folder, screening, progress=progress), out)
+
+
+def discover(
+    n: int = 1000,
+    *,
+    relax: int = 48,
+    elements: str | Sequence[str] | None = None,
+    formula: str | None = None,
+    spacegroup: int | None = None,
+    model: str = "crystal-gpt",
+    max_atoms: int = 20,
+    temperature: float = 1.0,
+    out: str | Path | None = None,
+    potential: str = "chgnet",
+    reference: str | Path | None = None,
+    fmax: float = 0.05,
+    max_steps: int = 300,
+    workers: int | None = None,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[Candidate]:
+    """Generate `n` crystals, choose `relax` new and promising ones, screen them; arguments as `generate` and `screen`.
+
+    Returns:
+        Candidates, best first, the failed last.
+
+    Raises:
+        GenmatError: as `generate` and `screen`.
+    """
+    from genmat.cli.pipelines import Prompt, run_discover
+    from genmat.crystal.composition import parse_elements
+
+    wanted = tuple(parse_elements(elements)) if elements is not None else None
+    prompt = Prompt(n, wanted, formula, spacegroup, model, max_atoms, temperature, seed)
+    screening = _screening(potential, reference, fmax, max_steps, workers, seed)
+    return _finish(lambda folder: run_discover(prompt, relax, folder, screening, progress=progress), out)
+
+
+def _screening(potential: str, reference: Any, fmax: float, max_steps: int, workers: int | None, seed: int) -> Any:
+    import os
+
+    from genmat.cli.pipelines import Screening
+
+    source = str(reference) if reference is not None else None
+    return Screening(potential, source, fmax, max_steps, workers or os.cpu_count() or 1, seed)
+
+
+def _finish(run: Callable[[Path], Any], out: str | Path | None) -> list[Candidate]:
+    """Run in `out`, or in a folder that vanishes, and order the candidates as results.csv does."""
+    from genmat.cli.outputs import ordered, write_all
+
+    if out is not None:
+        outcome = run(Path(out))
+        write_all(outcome, Path(out))
+        return ordered(outcome.candidates)
+    with tempfile.TemporaryDirectory(prefix="genmat-") as folder:
+        return ordered(run(Path(folder)).candidates)
+
+
+def _path(source: str | Path | list[Candidate]) -> Path | list[Candidate]:
+    return Path(source) if isinstance(source, str) else source
+
+
+def _candidates(items: Iterable[Candidate | Structure]) -> list[Candidate]:
+    return [
+        item if isinstance(item, Candidate) else Candidate(f"s{index:06d}", "python", structure=item)
+        for index, item in enumerate(items)
+    ]

@@ -1,0 +1,46 @@
+"""`genmat discover`: from nothing to a ranked list of new crystals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genmat.cli import options as opt
+
+
+def discover(
+    out: opt.Out = Path("discover"),
+    n: Annotated[int, typer.Option("--n", "-n", help="Number of candidates to generate.")] = 1000,
+    relax: Annotated[int, typer.Option(help="How many of them to relax: the most promising new ones.")] = 48,
+    elements: opt.Elements = None,
+    formula: opt.Formula = None,
+    spacegroup: opt.SpaceGroup = None,
+    model: opt.Model = "crystal-gpt",
+    max_atoms: opt.MaxAtoms = 20,
+    temperature: opt.Temperature = 1.0,
+    potential: opt.Potential = "chgnet",
+    reference: opt.Reference = None,
+    workers: opt.Workers = None,
+    fmax: opt.Fmax = 0.05,
+    max_steps: opt.MaxSteps = 300,
+    seed: opt.Seed = 0,
+    fresh: opt.Fresh = False,
+    json: opt.Json = False,
+) -> None:
+    """Generate crystals, keep the new ones, relax the most promising, rank by energy above the hull. It resumes."""
+    import os
+
+    from genmat.cli.console import note, progress
+    from genmat.cli.pipelines import Prompt, Screening, run_discover
+    from genmat.cli.summary import conclude, typed
+    from genmat.crystal.composition import parse_elements
+
+    wanted = tuple(parse_elements(elements)) if elements is not None else None
+    prompt = Prompt(n, wanted, formula, spacegroup, model, max_atoms, temperature, seed)
+    screening = Screening(potential, reference, fmax, max_steps, workers or os.cpu_count() or 1, seed)
+    note(f"generating {n} crystals, relaxing {relax} of them with {potential}; results go to {out}")
+    with progress() as shown:
+        outcome = run_discover(prompt, relax, out, screening, fresh=fresh, command=typed(), progress=shown)
+    conclude(outcome, out, json)

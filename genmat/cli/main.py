@@ -1,0 +1,81 @@
+"""The `genmat` command: one sub-command per file; every user error is one line on stderr and a non-zero exit."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# One torch thread per worker, waiting passively: two threads on a busy two-core machine make a call up to 80 times
+# slower. Has to happen before anything loads OpenMP; what the user sets wins.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import typer
+
+from genmat import __version__
+from genmat.cli import data, discover, doctor, generate, report, screen, train
+from genmat.errors import GenmatError
+
+app = typer.Typer(
+    name="genmat",
+    help="Discover new inorganic crystals.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(discover.discover)
+app.command()(generate.generate)
+app.command()(screen.screen)
+app.command()(train.train)
+app.command()(report.report)
+app.command()(doctor.doctor)
+app.add_typer(data.app, name="data")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True),
+) -> None:
+    """Discover new inorganic crystals: generate, screen, rank, report."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 a GenmatError, 2 wrong usage, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return the exit code."""
+    try:
+        code = app(arguments or ["--help"], prog_name="genmat", standalone_mode=False)
+    except GenmatError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted; the same command continues", 130)
+    except BrokenPipeError:
+        sys.stdout = None  # the reader is gone, and so is any use of flushing
+        return 1
+    except Exception as error:
+        describe = getattr(error, "format_message", None)  # typer's usage errors, whichever click they come from
+        if describe is None:
+            raise
+        return _fail(describe().rstrip("."), getattr(error, "exit_code", 2))
+    if code == 130:
+        return _fail("interrupted; the same command continues", 130)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Options that several commands share, so that they are spelled and explained once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Elements = Annotated[str | None, typer.Option(help="Chemical system to stay in, such as Li-P-S.")]
+Formula = Annotated[str | None, typer.Option(help="Composition to find structures for, such as BaTiO3.")]
+SpaceGroup = Annotated[int | None, typer.Option(help="International number of the space group, 1 to 230.")]
+Model = Annotated[str, typer.Option(help="Name of a shipped model, or its folder.")]
+MaxAtoms = Annotated[int, typer.Option(help="Most atoms in a primitive cell.")]
+Temperature = Annotated[float, typer.Option(help="Of sampling; below 1 stays closer to what is likely.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Out = Annotated[Path, typer.Option(help="Folder for results.csv, structures, report.html and the campaign.")]
+Potential = Annotated[str, typer.Option(help="Interatomic potential: chgnet, another installed one, or module:Class.")]
+Reference = Annotated[
+    str | None, typer.Option(help="Energies of the hull: a file or mp:KEY. Default: the shipped table.")
+]
+Workers = Annotated[int | None, typer.Option(help="Processes; default one per core. Does not change results.")]
+Fmax = Annotated[float, typer.Option(help="Force at which a relaxation has converged, eV/Å.")]
+MaxSteps = Annotated[int, typer.Option(help="Most steps of a relaxation.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: drop the campaign an earlier run left in --out.")]

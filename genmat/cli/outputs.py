@@ -1,0 +1,144 @@
+"""What a campaign leaves in its folder: results.csv, structures/*.cif, report.html."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genmat.candidate import Candidate
+from genmat.errors import GenmatError
+
+if TYPE_CHECKING:
+    from genmat.cli.pipelines import Outcome
+
+COLUMNS = {
+    "rank": None,
+    "id": None,
+    "formula": None,
+    "spacegroup": None,
+    "n_atoms": None,
+    "energy_per_atom": 5,
+    "formation_energy_per_atom": 5,
+    "e_above_hull": 5,
+    "unique": None,
+    "novel": None,
+    "failure": None,
+    "duplicate_of": None,
+    "known_as": None,
+    "decomposition": None,
+    "chemsys": None,
+    "hull_source": None,
+    "potential": None,
+    "converged": None,
+    "relax_steps": None,
+    "max_force": 3,
+    "energy_initial_per_atom": 5,
+    "volume_change": 4,
+    "spacegroup_initial": None,
+    "charge_balanced": None,
+    "min_distance": 3,
+    "density": 3,
+    "log_likelihood": 3,
+    "prototype": None,
+    "origin": None,
+}
+"""Columns of results.csv and the digits they are written with (eV/atom, eV/Å, Å, g/cm³)."""
+
+BEST = ("rank", "formula", "spacegroup", "n_atoms", "e_above_hull", "formation_energy_per_atom", "novel", "id")
+"""Columns shown in the terminal."""
+
+
+def table(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """One row per candidate, the ranked first, the failed last in campaign order. No times: reruns are identical."""
+    return [_row(candidate) for candidate in ordered(candidates)]
+
+
+def ordered(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The ranked candidates first, by rank; the others after them in the order given."""
+    last = len(candidates) + 1
+    return sorted(candidates, key=lambda candidate: candidate.results.get("rank") or last)
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    structure, prototype = candidate.structure, candidate.protostructure
+    known = {
+        **candidate.results,
+        "id": candidate.id,
+        "formula": candidate.formula or None,
+        "spacegroup": prototype.spacegroup if prototype is not None else candidate.results.get("spacegroup"),
+        "n_atoms": len(structure) if structure is not None else None,
+        "prototype": prototype.label if prototype is not None else None,
+        "failure": candidate.failure,
+        "origin": candidate.origin,
+    }
+    return {name: _rounded(known.get(name), digits) for name, digits in COLUMNS.items()}
+
+
+def _rounded(value: Any, digits: int | None) -> Any:
+    if digits is None or not isinstance(value, float):
+        return value
+    return round(value, digits) + 0.0  # no negative zero
+
+
+def write_table(candidates: Sequence[Candidate], path: Path) -> list[dict[str, Any]]:
+    """Write results.csv and return its rows; None is an empty field.
+
+    Raises:
+        GenmatError: the file cannot be written.
+    """
+    rows = table(candidates)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _text(row[name], digits) for name, digits in COLUMNS.items()})
+    try:
+        path.write_text(text.getvalue(), encoding="utf-8")
+    except OSError as error:
+        raise GenmatError(f"{path}: cannot write it ({error.strerror}); choose another --out") from None
+    return rows
+
+
+def _text(value: Any, digits: int | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.{digits}f}" if digits is not None and isinstance(value, float) else str(value)
+
+
+def write_cifs(candidates: Sequence[Candidate], folder: Path) -> int:
+    """Write each living candidate as ``0001_BaTiO3_id.cif``, with its symmetry, and return how many there are."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    written = 0
+    for candidate in candidates:
+        if candidate.alive and candidate.structure is not None:
+            rank = candidate.results.get("rank", 0)
+            name = f"{rank:04d}_{candidate.formula}_{re.sub(r'[^A-Za-z0-9._-]+', '-', candidate.id)[:80]}.cif"
+            (folder / name).write_text(_cif(candidate), encoding="utf-8")
+            written += 1
+    return written
+
+
+def _cif(candidate: Candidate) -> str:
+    from pymatgen.io.cif import CifWriter
+
+    return str(CifWriter(candidate.structure))
+
+
+def write_all(outcome: Outcome, out: Path) -> list[dict[str, Any]]:
+    """Write results.csv, structures/ and report.html into `out`; returns the rows of results.csv.
+
+    Raises:
+        GenmatError: `out` cannot be written.
+    """
+    from genmat.report import write_report
+
+    rows = write_table(outcome.candidates, out / "results.csv")
+    write_cifs(outcome.candidates, out / "structures")
+    write_report(outcome.candidates, out / "report.html", funnel=outcome.funnel, run=outcome.run)
+    return rows

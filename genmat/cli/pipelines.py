@@ -1,0 +1,332 @@
+"""The two campaigns, assembled from the rooms: screening what is given, and discovering from nothing.
+
+The command line and the Python verbs (`genmat.cli.api`) both run these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from genmat import __version__
+from genmat.campaign import Campaign, Stage
+from genmat.candidate import Candidate
+from genmat.errors import GenmatError
+
+Progress = Callable[[str, int, int], None]
+NEAR_HULL = 0.05
+"""eV/atom; what counts as near the hull in counts and reports."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What to generate. At most one of formula and elements; nothing = free generation.
+
+    Attributes:
+        n: number of candidates.
+        elements: the chemical system to stay in.
+        formula: the composition to find structures for.
+        spacegroup: international number, 1 to 230.
+        model: name of a shipped model, or a folder.
+        max_atoms: in the primitive cell.
+        temperature: of sampling; below 1 sharpens the distribution.
+        seed: same seed, same candidates.
+    """
+
+    n: int = 100
+    elements: tuple[str, ...] | None = None
+    formula: str | None = None
+    spacegroup: int | None = None
+    model: str = "crystal-gpt"
+    max_atoms: int = 20
+    temperature: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Screening:
+    """How to relax and what to compare with.
+
+    Attributes:
+        potential: name in the entry-point group ``genmat.potentials`` or ``module:Class``.
+        reference: of the hull: None = the shipped table, a file, or ``mp:<key>``.
+        fmax: force below which a relaxation has converged (eV/Å).
+        max_steps: of each relaxation.
+        workers: processes; does not change results.
+        seed: of the rattle.
+    """
+
+    potential: str = "chgnet"
+    reference: str | None = None
+    fmax: float = 0.05
+    max_steps: int = 300
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    seed: int = 0
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the result: everything but the number of workers."""
+        return {name: value for name, value in asdict(self).items() if name != "workers"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished campaign: all candidates in campaign order, the funnel's rows, and what was run."""
+
+    candidates: list[Candidate]
+    funnel: list[dict[str, Any]]
+    run: dict[str, Any]
+
+    def counts(self) -> dict[str, int]:
+        """How many candidates there are, were relaxed, are near the hull, and are new besides."""
+        alive = [candidate for candidate in self.candidates if candidate.alive]
+        near = [candidate for candidate in alive if candidate.results.get("e_above_hull", 9.0) <= NEAR_HULL]
+        new = [c for c in near if c.results.get("novel") and c.results.get("unique") is not False]
+        relaxed = [candidate for candidate in self.candidates if "energy_per_atom" in candidate.results]
+        return {
+            "candidates": len(self.candidates),
+            "relaxed": len(relaxed),
+            "ranked": len(alive),
+            "near_hull": len(near),
+            "near_hull_novel_unique": len(new),
+        }
+
+
+def generate_candidates(prompt: Prompt) -> list[Candidate]:
+    """Candidates of the model for a prompt.
+
+    Raises:
+        GenmatError: unknown element, formula that is none, space group out of range, unknown model.
+    """
+    from genmat.generation import sample
+
+    return list(sample(**asdict(check_prompt(prompt))))
+
+
+def check_prompt(prompt: Prompt) -> Prompt:
+    """The prompt with its elements and formula in normal form.
+
+    Raises:
+        GenmatError: as `generate_candidates`, but before any model is loaded.
+    """
+    from dataclasses import replace
+
+    from genmat.crystal.composition import parse_elements, parse_formula, reduced_formula
+
+    if prompt.n < 1:
+        raise GenmatError(f"n {prompt.n}: nothing to generate; ask for at least 1")
+    if prompt.max_atoms < 1:
+        raise GenmatError(f"max-atoms {prompt.max_atoms}: no room for an atom; give at least 1")
+    if not prompt.temperature > 0:
+        raise GenmatError(f"temperature {prompt.temperature}: not positive; 1 is the model's own distribution")
+    if prompt.spacegroup is not None and not 1 <= prompt.spacegroup <= 230:
+        raise GenmatError(f"space group {prompt.spacegroup}: there is none; give a number from 1 to 230")
+    if prompt.elements is not None and prompt.formula is not None:
+        raise GenmatError("elements and formula: only one of them fixes the chemistry; leave the other out")
+    elements = tuple(sorted(parse_elements(prompt.elements))) if prompt.elements is not None else None
+    formula = reduced_formula(parse_formula(prompt.formula)) if prompt.formula is not None else None
+    return replace(prompt, elements=elements, formula=formula)
+
+
+def run_screen(
+    source: Path | Sequence[Candidate],
+    out: Path,
+    screening: Screening,
+    *,
+    fresh: bool = False,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Outcome:
+    """Read, check, relax, place on the hull, deduplicate, compare with known phases and rank.
+
+    Args:
+        source: a file or folder of structures, or candidates.
+        out: folder of the campaign; the same call continues one that was interrupted.
+        screening: how.
+        fresh: drop an earlier campaign there.
+        command: as typed, for the report.
+        progress: called with (stage, done, all).
+
+    Raises:
+        GenmatError: nothing readable in `source`, unknown potential, unreadable reference, unwritable `out`, or a
+            campaign there with other settings or of another version.
+    """
+    stages, info = screening_stages(screening)
+    candidates = read_source(source)
+    settings = {"input": _digest(candidates), **screening.settings()}
+    card = _run_card(command or "genmat screen", screening.seed, info)
+    plan = [_valid(), *stages, *_matching(), _rank()]
+    with Campaign.open(out, command="screen", settings=settings, fresh=fresh) as campaign:
+        return _run(campaign, lambda: candidates, "read", plan, card, progress)
+
+
+def run_discover(
+    prompt: Prompt,
+    relax: int,
+    out: Path,
+    screening: Screening,
+    *,
+    fresh: bool = False,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Outcome:
+    """Generate, keep what is possible, unique and new, choose `relax` of them, then screen those.
+
+    Raises:
+        GenmatError: as `generate_candidates` and `run_screen`.
+    """
+    from genmat.screening.select import select_stage
+
+    prompt = check_prompt(prompt)
+    stages, info = screening_stages(screening)
+    settings = {**asdict(prompt), "relax": relax, **screening.settings()}
+    select = Stage("select", partial(select_stage, n=relax), "whole")
+    plan = [_valid(), *_matching(), select, *stages, *_matching(after="_relaxed"), _rank()]
+    card = _run_card(command or "genmat discover", prompt.seed, {"model": prompt.model, **info})
+    with Campaign.open(out, command="discover", settings=settings, fresh=fresh) as campaign:
+        return _run(campaign, lambda: generate_candidates(prompt), "generate", plan, card, progress)
+
+
+def stored_outcome(folder: Path) -> Outcome:
+    """The outcome of a campaign as far as it got, from its file alone.
+
+    Raises:
+        GenmatError: no campaign in `folder`, or one of another version or in use.
+    """
+    with Campaign.read(folder) as campaign:
+        meta = campaign.meta
+        return Outcome(campaign.candidates(), meta.get("funnel") or campaign.tally(), meta.get("card") or {})
+
+
+def _run(
+    campaign: Campaign,
+    source: Callable[[], Iterable[Candidate]],
+    name: str,
+    plan: Sequence[Stage],
+    card: dict[str, Any],
+    progress: Progress | None,
+) -> Outcome:
+    """Run the plan and leave the card and the funnel in the campaign, for `stored_outcome`."""
+    from genmat.screening.funnel import run_funnel
+
+    campaign.note(card=card)
+    candidates, funnel = run_funnel(campaign, campaign.source(source), plan, progress)
+    funnel = [{**row, "stage": name if row["stage"] == "source" else row["stage"]} for row in funnel]
+    campaign.note(funnel=funnel)
+    return Outcome(candidates, funnel, card)
+
+
+def read_source(source: Path | Sequence[Candidate]) -> list[Candidate]:
+    """All candidates of a file or folder.
+
+    Raises:
+        GenmatError: nothing could be read.
+    """
+    from genmat.data.read import read_candidates
+
+    candidates = list(read_candidates(source)) if isinstance(source, (str, Path)) else list(source)
+    name = str(source) if isinstance(source, (str, Path)) else "candidates"
+    if not candidates:
+        raise GenmatError(f"{name}: holds no structures; give CIF, POSCAR, extxyz, CSV or JSONL")
+    if not any(candidate.alive for candidate in candidates):
+        reason = str(candidates[0].failure).removeprefix("read: ")
+        raise GenmatError(f"{name}: no readable structure ({reason}); mend the input")
+    return candidates
+
+
+def screening_stages(screening: Screening) -> tuple[list[Stage], dict[str, Any]]:
+    """The stages relax and hull, and what to say about them in the report."""
+    from genmat.screening.hull import hull_stage
+    from genmat.screening.potentials import load
+    from genmat.screening.reference import load_reference
+    from genmat.screening.relax import relax
+
+    potential = load(screening.potential)
+    hull = load_reference(screening.reference)
+    work = partial(
+        relax,
+        potential=potential,
+        fmax=screening.fmax,
+        max_steps=screening.max_steps,
+        seed=screening.seed,
+        workers=screening.workers,
+    )
+    info = {
+        "potential": f"{potential.info.name} {potential.info.version}",
+        "functional": potential.info.functional,
+        "hull_source": hull.source,
+        "relaxation": {"fmax": f"{screening.fmax:g} eV/Å", "max steps": screening.max_steps},
+    }
+    return [Stage("relax", work), Stage("hull", partial(hull_stage, hull=hull))], info
+
+
+def _valid() -> Stage:
+    from genmat.crystal.validity import valid_stage
+
+    return Stage("valid", valid_stage)
+
+
+def _matching(after: str = "") -> list[Stage]:
+    from genmat.crystal.matching import KnownPhases, novel_stage, unique_stage
+
+    def duplicate(candidate: Candidate) -> str | None:
+        return "duplicate of another candidate" if candidate.results.get("unique") is False else None
+
+    def known(candidate: Candidate) -> str | None:
+        return "known phase" if candidate.results.get("novel") is False else None
+
+    return [
+        Stage(f"unique{after}", unique_stage, "whole", duplicate),
+        Stage(f"novel{after}", partial(novel_stage, known=KnownPhases.shipped()), "each", known),
+    ]
+
+
+def _rank() -> Stage:
+    def far(candidate: Candidate) -> str | None:
+        energy = candidate.results.get("e_above_hull")
+        near = energy is not None and energy <= NEAR_HULL
+        return None if near else f"more than {1000 * NEAR_HULL:.0f} meV/atom above the hull"
+
+    return Stage("rank", rank_stage, "whole", far)
+
+
+def rank_stage(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+    """Add ``rank``, 1 for the best: unique and new before the rest, then by energy above the hull (eV/atom)."""
+    everyone = list(candidates)
+
+    def key(index: int) -> tuple:
+        found = everyone[index].results
+        energy = found.get("e_above_hull")
+        return found.get("unique") is False, found.get("novel") is False, energy is None, round(energy or 0.0, 6), index
+
+    places = {index: place for place, index in enumerate(sorted(range(len(everyone)), key=key), start=1)}
+    for index, candidate in enumerate(everyone):
+        yield candidate.add(rank=places[index])
+
+
+def _digest(candidates: Sequence[Candidate]) -> str:
+    """Fingerprint of the input, so that a changed input is not mistaken for the campaign's own."""
+    digest = hashlib.sha256()
+    for candidate in candidates:
+        structure = candidate.structure
+        cell = "" if structure is None else f"{structure.lattice.matrix.tolist()}{structure.frac_coords.tolist()}"
+        digest.update(f"{candidate.id}|{candidate.formula}|{cell}|{candidate.failure}\n".encode())
+    return f"{len(candidates)} structures, sha256 {digest.hexdigest()[:12]}"
+
+
+def _run_card(command: str, seed: int, info: Mapping[str, Any]) -> dict[str, Any]:
+    """What was run, for the report."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"genmat": __version__, "Python": platform.python_version()}
+    for package in ("torch", "pymatgen", "chgnet"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {"command": command, "seed": seed, **info, "versions": versions}

@@ -1,0 +1,37 @@
+"""`genmat screen`: anyone's structures, relaxed and ranked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genmat.cli import options as opt
+
+
+def screen(
+    path: Annotated[
+        Path, typer.Argument(help="CIF file or folder, POSCAR, extxyz, CSV with a structure column, JSONL.")
+    ],
+    out: opt.Out,
+    potential: opt.Potential = "chgnet",
+    reference: opt.Reference = None,
+    workers: opt.Workers = None,
+    fmax: opt.Fmax = 0.05,
+    max_steps: opt.MaxSteps = 300,
+    seed: opt.Seed = 0,
+    fresh: opt.Fresh = False,
+    json: opt.Json = False,
+) -> None:
+    """Relax structures, place them on the convex hull, find duplicates and known phases, rank. Kill it: it resumes."""
+    import os
+
+    from genmat.cli.console import progress
+    from genmat.cli.pipelines import Screening, run_screen
+    from genmat.cli.summary import conclude, typed
+
+    screening = Screening(potential, reference, fmax, max_steps, workers or os.cpu_count() or 1, seed)
+    with progress() as shown:
+        outcome = run_screen(path, out, screening, fresh=fresh, command=typed(), progress=shown)
+    conclude(outcome, out, json)
