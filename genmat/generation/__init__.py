@@ -1,0 +1,1 @@
+"""Generation of crystals: an exact grammar, and a sampler that never breaks it."""

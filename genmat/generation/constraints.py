@@ -1,0 +1,366 @@
+"""The grammar of the crystal language, exactly: after every beginning, the words that can still become a crystal.
+
+    <bos> [<hull>] (element amount)+ space-group (element position)+ <geom> lattice (element coordinates)* <eos>
+
+A word is allowed if and only if at least one complete sentence continues it: reduced compositions of allowed and
+required elements, space groups that can host them within the atom budget, Wyckoff positions whose multiplicities can
+still complete a whole number of formula units, a position without freedom once at most, then exactly the lattice
+parameters and coordinates that symmetry leaves free. There are no dead ends, so nothing is ever thrown away.
+
+`Grammar` holds the conditions and what has been worked out so far; `Row` is one sentence on its way. The sampler and
+`GrammarLogitsProcessor` (for Hugging Face `generate`) share both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from math import gcd
+from typing import Any
+
+import numpy as np
+
+from genmat.crystal.composition import ELEMENTS, check_element, reduced_formula, sort_elements
+from genmat.crystal.wyckoff import space_group
+from genmat.errors import GenmatError
+from genmat.generation.feasibility import completable, formula_units, groups_for, placements, positions
+from genmat.generation.masks import ALL, Masks, Parts
+from genmat.tokenization.vocabulary import MAX_AMOUNT, Vocabulary, vocabulary
+
+SPECIAL, ELEMENT, AMOUNT, GROUP, WYCKOFF, LENGTH, ANGLE, COORD = range(8)  # order of the vocabulary's slices
+FLATTEST = 0.995  # largest |cos| of the reciprocal gamma: triclinic cells flatter than this are no crystals
+
+
+class Grammar:
+    """The conditions a generated crystal obeys.
+
+    Args:
+        elements: symbols that may occur; None allows all.
+        required: symbols that must occur.
+        formula: reduced amounts of a fixed composition; excludes `elements` and `required`.
+        spacegroups: space groups that may occur; None allows all.
+        max_atoms: largest primitive cell.
+
+    Raises:
+        GenmatError: conditions that no crystal fulfils, unknown elements or space groups.
+    """
+
+    def __init__(
+        self,
+        elements: Iterable[str] | None = None,
+        required: Iterable[str] = (),
+        formula: Mapping[str, int] | None = None,
+        spacegroups: Iterable[int] | None = None,
+        max_atoms: int = 20,
+    ):
+        self.vocab: Vocabulary = vocabulary()
+        self.masks = Masks(self.vocab)
+        self.formula = dict(formula) if formula else None
+        allowed = list(formula or elements or ELEMENTS)
+        needed = set(formula or required or ())
+        for symbol in (*allowed, *needed):
+            check_element(symbol)
+        self.order = sort_elements({*allowed, *needed} if elements is None else set(allowed))
+        if missing := sorted(needed - set(self.order)):
+            raise GenmatError(f"required element {missing[0]}: not among the allowed ones; allow it too")
+        self.needed = [symbol in needed for symbol in self.order]
+        self.place = {ELEMENTS.index(symbol): i for i, symbol in enumerate(self.order)}  # Z - 1 -> place in the order
+        self.groups = None if spacegroups is None else tuple(sorted(set(spacegroups)))
+        self.max_atoms = max_atoms
+        self._check(max_atoms)
+        self.geom = self.masks.intern(SPECIAL, [self.vocab.ids["<geom>"]])
+        self.end = self.masks.intern(SPECIAL, [self.vocab.ids["<eos>"]])
+        self._amounts: dict[tuple, tuple[int, ...]] = {}
+        self._nexts: dict[tuple, Parts] = {}
+        self._sites: dict[tuple, tuple[int, ...]] = {}
+
+    def _check(self, max_atoms: int) -> None:
+        """Refuse conditions that no crystal can fulfil."""
+        for number in self.groups or ():
+            if not 1 <= number <= 230:
+                raise GenmatError(f"space group {number}: there is none; numbers run from 1 to 230")
+        if max_atoms < 1:
+            raise GenmatError(f"{max_atoms} atoms: a crystal has at least one; raise max_atoms")
+        within = f"in at most {max_atoms} atoms"
+        where = "" if self.groups is None else f" in space group {', '.join(map(str, self.groups))}"
+        if self.formula:
+            name, amounts = reduced_formula(self.formula), tuple(sorted(self.formula.values()))
+            if gcd(*amounts) != 1 or max(amounts) > MAX_AMOUNT:
+                raise GenmatError(f"{name}: amounts must be reduced and at most {MAX_AMOUNT}; divide them")
+            if sum(amounts) > max_atoms:
+                raise GenmatError(f"{name}: {sum(amounts)} atoms per formula unit do not fit {within}; raise max_atoms")
+            if self.groups is not None and not set(self.groups) & set(groups_for(amounts, max_atoms)):
+                raise GenmatError(f"{name}: cannot be placed{where} {within}; raise max_atoms or change the space group")
+        elif not self.may_extend((), 0):
+            elements = f" with {'-'.join(s for s, n in zip(self.order, self.needed, strict=True) if n)}" * any(self.needed)
+            raise GenmatError(f"crystal{elements}{where}: none fits {within}; raise max_atoms")
+
+    def start(self) -> Row:
+        """A sentence of which nothing but <bos> (and a condition) has been said."""
+        return Row(self)
+
+    def may_extend(self, amounts: tuple[int, ...], after: int) -> bool:
+        """Can sorted amounts become a composition with more elements, from place `after` of the order on?"""
+        least = sum(self.needed[after:])
+        if self.groups is None:  # P1 hosts everything, so only the budget and the divisor matter
+            more = max(least, int(gcd(*amounts) != 1))
+            return sum(amounts) + more <= self.max_atoms and len(self.order) - after >= more
+        least, most = max(least, int(not amounts)), len(self.order) - after
+        return any(completable(g, amounts, least, most, self.max_atoms) for g in self.groups)
+
+    def amounts_of(self, place: int, amounts: tuple[int, ...]) -> tuple[int, ...]:
+        """Amounts the element at `place` of the order may have after others with sorted `amounts`."""
+        key = (place, amounts)
+        found = self._amounts.get(key)
+        if found is None:
+            if self.formula:
+                found = (self.formula[self.order[place]],)
+            else:
+                most = min(MAX_AMOUNT, self.max_atoms - sum(amounts))
+                choices = range(1, most + 1)
+                found = tuple(n for n in choices if self.may_extend(tuple(sorted((*amounts, n))), place + 1))
+            self._amounts[key] = found
+        return found
+
+    def after_amounts(self, place: int, amounts: tuple[int, ...]) -> Parts:
+        """Elements or space groups that may follow sorted `amounts`, whose last element stands at `place - 1`."""
+        key = (place, amounts)
+        found = self._nexts.get(key)
+        if found is None:
+            last = next((i for i in range(place, len(self.order)) if self.needed[i]), len(self.order) - 1)
+            more = [i for i in range(place, last + 1) if self.amounts_of(i, amounts)]
+            parts: list[tuple[int, int]] = []
+            if more:
+                parts.append((ELEMENT, self.masks.intern(ELEMENT, [ELEMENTS.index(self.order[i]) for i in more])))
+            if amounts and gcd(*amounts) == 1 and not any(self.needed[place:]):
+                groups = groups_for(amounts, self.max_atoms)
+                kept = [g - 1 for g in groups if self.groups is None or g in self.groups]
+                if kept:
+                    parts.append((GROUP, self.masks.intern(GROUP, kept)))
+            found = self._nexts[key] = tuple(parts)
+        return found
+
+    def sites(self, group: int, used: int, first: int, needs: tuple, rests: tuple) -> tuple[int, ...]:
+        """Positions that may come next when any of several (need, rest) pairs may be what is left."""
+        key = (group, used, first, needs, rests)
+        found = self._sites.get(key)
+        if found is None:
+            union: set[int] = set()
+            for need, rest in zip(needs, rests, strict=True):
+                if need > 0:
+                    union.update(placements(group, used, first, need, rest))
+            found = self._sites[key] = tuple(sorted(union))
+        return found
+
+    @cached_property
+    def _group_starts(self) -> list[int]:
+        """Place of the first Wyckoff word of every space group among the Wyckoff words; index 0 is unused."""
+        counts = [0, 0] + [len(positions(g).letters) for g in range(1, 230)]
+        return np.cumsum(counts).tolist()
+
+
+class Row:
+    """One sentence on its way; `parts` is what may come next, `advance` takes the word that came.
+
+    Attributes:
+        parts: allowed words as (kind, mask) pairs; empty when the sentence is complete.
+    """
+
+    __slots__ = (
+        "amounts", "first", "grammar", "group", "i", "kept", "parts", "placed", "plan", "read", "sites", "symbols", "units", "used"
+    )  # fmt: skip
+
+    def __init__(self, grammar: Grammar):
+        self.grammar = grammar
+        self.symbols: list[int] = []  # elements, Z - 1, in order
+        self.amounts: list[int] = []
+        self.sites: list[tuple[int, int]] = []  # (element, position) indices
+        self.plan: list[Parts] = []  # what the geometry asks for, reversed
+        self.kept: list[int] = []  # angles said so far, as places in their kind
+        self.group = self.used = self.first = self.placed = self.i = 0
+        self.units: tuple[int, ...] = ()  # numbers of formula units still possible
+        self.read = self._element
+        self.parts: Parts = grammar.after_amounts(0, ())
+
+    def advance(self, token: int) -> Row:
+        """Take the next word (an allowed one) and work out what may follow it."""
+        self.read(token)
+        return self
+
+    def _element(self, token: int) -> None:
+        """An element of the composition, or the space group that ends it."""
+        g = self.grammar
+        if token >= g.masks.lows[GROUP]:
+            self._begin_sites(token - g.masks.lows[GROUP] + 1)
+            return
+        self.symbols.append(token - g.masks.lows[ELEMENT])
+        choices = g.amounts_of(g.place[self.symbols[-1]], tuple(sorted(self.amounts)))
+        self.parts = ((AMOUNT, g.masks.intern(AMOUNT, [n - 1 for n in choices])),)
+        self.read = self._amount
+
+    def _amount(self, token: int) -> None:
+        """How many atoms of the element there are in the formula unit."""
+        g = self.grammar
+        self.amounts.append(token - g.masks.lows[AMOUNT] + 1)
+        self.parts = g.after_amounts(g.place[self.symbols[-1]] + 1, tuple(sorted(self.amounts)))
+        self.read = self._element
+
+    def _begin_sites(self, group: int) -> None:
+        g = self.grammar
+        self.group = group
+        self.units = formula_units(group, tuple(sorted(self.amounts)), g.max_atoms)
+        self._expect_site_of()
+
+    def _expect_site_of(self, closing: bool = False) -> None:
+        """The next word names the element of a site, or ends the sites."""
+        g = self.grammar
+        words = {self.symbols[self.i]}
+        if closing:
+            words = set()
+            if self._places():
+                words.add(self.symbols[self.i])
+            if self.i + 1 < len(self.symbols) and self._complete():
+                words.add(self.symbols[self.i + 1])
+        parts = [(ELEMENT, g.masks.intern(ELEMENT, sorted(words)))] if words else []
+        if closing and self.i + 1 == len(self.symbols) and self._complete():
+            parts.append((SPECIAL, g.geom))
+        self.parts = tuple(parts)
+        self.read = self._site_element
+
+    def _complete(self) -> bool:
+        """Are there as many atoms of the element as some number of formula units wants?"""
+        return any(z * self.amounts[self.i] == self.placed for z in self.units)
+
+    def _places(self) -> tuple[int, ...]:
+        """Positions the element's next site may take."""
+        later = self.amounts[self.i + 1 :]
+        needs = tuple(z * self.amounts[self.i] - self.placed for z in self.units)
+        rests = tuple(tuple(sorted((z * n for n in later), reverse=True)) for z in self.units)
+        return self.grammar.sites(self.group, self.used, self.first, needs, rests)
+
+    def _site_element(self, token: int) -> None:
+        """The element of a site, or <geom>."""
+        g = self.grammar
+        if token < g.masks.lows[ELEMENT]:
+            self._begin_geometry()
+            return
+        if token - g.masks.lows[ELEMENT] != self.symbols[self.i]:  # the element before is complete
+            self.units = (self.placed // self.amounts[self.i],)
+            self.i, self.placed, self.first = self.i + 1, 0, 0
+        start = g._group_starts[self.group]
+        self.parts = ((WYCKOFF, g.masks.intern(WYCKOFF, [start + w for w in self._places()])),)
+        self.read = self._position
+
+    def _position(self, token: int) -> None:
+        """The Wyckoff position of a site."""
+        g = self.grammar
+        w = token - g.masks.lows[WYCKOFF] - g._group_starts[self.group]
+        table = positions(self.group)
+        later = self.amounts[self.i + 1 :]
+        units = []
+        for z in self.units:  # formula units for which this was a good place
+            need = z * self.amounts[self.i] - self.placed
+            rest = tuple(sorted((z * n for n in later), reverse=True))
+            if need > 0 and w in placements(self.group, self.used, self.first, need, rest):
+                units.append(z)
+        self.units = tuple(units)
+        self.placed += table.atoms[w]
+        self.first = w
+        if table.single[w]:
+            self.used |= 1 << w
+        self.sites.append((self.symbols[self.i], w))
+        self._expect_site_of(closing=True)
+
+    def _begin_geometry(self) -> None:
+        """From here on every word's kind is known: lattice, then the coordinates of sites with freedom."""
+        g, table = self.grammar, space_group(self.group)
+        plan: list[Parts] = [((LENGTH if k < 3 else ANGLE, ALL),) for k in table.free_lattice]
+        dofs = [p.dof for p in table.positions.values()]
+        for element, w in self.sites:
+            if dofs[w]:
+                plan.append(((ELEMENT, g.masks.intern(ELEMENT, [element])),))
+                plan += [((COORD, ALL),)] * dofs[w]
+        plan.append(((SPECIAL, g.end),))
+        self.plan = plan[::-1]
+        self.parts = self.plan.pop()
+        self.read = self._triclinic if len(table.free_lattice) == 6 else self._geometry
+
+    def _geometry(self, token: int) -> None:
+        """A number, or the element whose coordinates follow."""
+        self.parts = self.plan.pop() if self.plan else ()
+
+    def _triclinic(self, token: int) -> None:
+        """As `_geometry`; the third angle must close a cell with the first two."""
+        g = self.grammar
+        self._geometry(token)
+        if token >= g.masks.lows[ANGLE]:
+            self.kept.append(token - g.masks.lows[ANGLE])
+            if len(self.kept) == 2:
+                self.parts = ((ANGLE, g.masks.intern(ANGLE, closing_angles(*self.kept))),)
+            elif len(self.kept) == 3:
+                self.read = self._geometry
+
+
+def closing_angles(alpha: int, beta: int) -> list[int]:
+    """Bins of gamma with which alpha and beta (bins) make a cell that is not too flat; never empty."""
+    vocab = vocabulary()
+    lo, hi = vocab.slices["angle"]
+    angles = np.radians(vocab.values[lo:hi])
+    a, b = angles[alpha], angles[beta]
+    cosine = (np.cos(a) * np.cos(b) - np.cos(angles)) / (np.sin(a) * np.sin(b))
+    return np.flatnonzero(np.abs(cosine) < FLATTEST).tolist()
+
+
+class GrammarLogitsProcessor:
+    """The grammar for Hugging Face `generate`: everything that is not allowed gets -inf.
+
+    Rows are followed by their words, so beams may be reordered. Finished sentences may only be padded.
+    """
+
+    def __init__(self, grammar: Grammar):
+        self.grammar = grammar
+        self.seen: dict[tuple[int, ...], Row] = {}
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Words so far (B, T) and their scores (B, V) -> scores with -inf where the grammar says no."""
+        out = scores.new_full(scores.shape, float("-inf"))
+        for b, words in enumerate(input_ids.tolist()):
+            allowed = self.grammar.masks.words(self.row(tuple(words)).parts) or [self.grammar.vocab.ids["<pad>"]]
+            out[b, allowed] = scores[b, allowed]
+        return out
+
+    def row(self, words: tuple[int, ...]) -> Row:
+        """The state after some words; each is read once and copied where sentences part."""
+        found = self.seen.get(words)
+        if found is None:
+            before = self.seen.get(words[:-1])
+            found = replay(self.grammar, words) if before is None else copy_row(before).advance(words[-1])
+            self.seen[words] = found
+        return found
+
+
+def copy_row(row: Row) -> Row:
+    """An independent copy of a sentence on its way."""
+    new = Row.__new__(Row)
+    for name in Row.__slots__:
+        value = getattr(row, name)
+        setattr(new, name, list(value) if isinstance(value, list) else value)
+    new.read = getattr(new, row.read.__name__)
+    return new
+
+
+def replay(grammar: Grammar, words: Iterable[int]) -> Row:
+    """The state after some words, <bos>, padding and conditions passed over.
+
+    Raises:
+        GenmatError: a word the grammar does not allow there.
+    """
+    row = grammar.start()
+    lows = grammar.masks.lows
+    for word in words:
+        if word < lows[ELEMENT] and word not in (grammar.vocab.ids["<geom>"], grammar.vocab.ids["<eos>"]):
+            continue
+        if word not in grammar.masks.words(row.parts):
+            raise GenmatError(f"prompt: {grammar.vocab.words[word]!r} cannot come there; write a prompt of the language")
+        row.advance(word)
+    return row

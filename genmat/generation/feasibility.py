@@ -1,0 +1,165 @@
+"""Can a composition be placed on the Wyckoff positions of a space group? Exact answers, remembered.
+
+All multiplicities are those of the primitive cell (conventional ones divided by the lattice points per cell), so sums
+are atoms of the primitive cell. Positions without freedom hold one orbit at most, positions with freedom any number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from math import gcd
+
+from genmat.crystal.wyckoff import space_group
+
+LARGEST = 1024  # atoms; longest sums considered
+
+
+@dataclass(frozen=True)
+class Positions:
+    """The Wyckoff positions of a space group, in letter order.
+
+    Attributes:
+        letters: by index.
+        atoms: primitive multiplicity, by index.
+        single: True where the position has no freedom and can be used once, by index.
+        free: distinct multiplicities of the positions with freedom, ascending.
+        single_sizes: distinct multiplicities of those without, ascending.
+        single_counts: how many positions have each of them.
+    """
+
+    letters: str
+    atoms: tuple[int, ...]
+    single: tuple[bool, ...]
+    free: tuple[int, ...]
+    single_sizes: tuple[int, ...]
+    single_counts: tuple[int, ...]
+
+
+@cache
+def positions(group: int) -> Positions:
+    """The positions of a space group (1 to 230)."""
+    table = space_group(group)
+    points = table.centring_multiplicity
+    atoms = tuple(p.multiplicity // points for p in table.positions.values())
+    single = tuple(p.dof == 0 for p in table.positions.values())
+    sizes = [a for a, s in zip(atoms, single, strict=True) if s]
+    distinct = tuple(sorted(set(sizes)))
+    return Positions(
+        letters="".join(table.positions),
+        atoms=atoms,
+        single=single,
+        free=tuple(sorted({a for a, s in zip(atoms, single, strict=True) if not s})),
+        single_sizes=distinct,
+        single_counts=tuple(sizes.count(size) for size in distinct),
+    )
+
+
+@cache
+def reachable(free: tuple[int, ...]) -> int:
+    """Bit n is set when n is a sum of the given multiplicities, each used any number of times."""
+    bits = 1
+    for size in free:
+        for n in range(size, LARGEST + 1):
+            if bits >> (n - size) & 1:
+                bits |= 1 << n
+    return bits
+
+
+@cache
+def remainders(sizes: tuple[int, ...], counts: tuple[int, ...], free: tuple[int, ...], need: int) -> tuple:
+    """Counts of single positions that may be left after placing `need` atoms of one element."""
+    if reachable(free) >> need & 1:
+        return (counts,)  # taking none leaves a superset of every other choice
+    left = []
+    for i, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+        if count and size <= need:
+            fewer = (*counts[:i], count - 1, *counts[i + 1 :])
+            left += remainders(sizes, fewer, free, need - size)
+    return tuple(dict.fromkeys(left))
+
+
+@cache
+def hosts(sizes: tuple[int, ...], counts: tuple[int, ...], free: tuple[int, ...], needs: tuple[int, ...]) -> bool:
+    """Can elements with `needs` atoms each (descending) share these positions?"""
+    if not needs:
+        return True
+    return any(hosts(sizes, left, free, needs[1:]) for left in remainders(sizes, counts, free, needs[0]))
+
+
+def fits(group: int, amounts: tuple[int, ...], units: int) -> bool:
+    """Can `units` formula units of a composition be placed in the primitive cell of a space group?"""
+    p = positions(group)
+    needs = tuple(sorted((units * n for n in amounts), reverse=True))
+    return hosts(p.single_sizes, p.single_counts, p.free, needs)
+
+
+@cache
+def formula_units(group: int, amounts: tuple[int, ...], max_atoms: int) -> tuple[int, ...]:
+    """Every number of formula units with which a composition (sorted amounts) fits into a space group."""
+    return tuple(z for z in range(1, max_atoms // sum(amounts) + 1) if fits(group, amounts, z))
+
+
+@cache
+def groups_for(amounts: tuple[int, ...], max_atoms: int) -> tuple[int, ...]:
+    """Space groups that can host a composition (sorted amounts) within the atom budget."""
+    return tuple(group for group in range(1, 231) if formula_units(group, amounts, max_atoms))
+
+
+@cache
+def completable(group: int, amounts: tuple[int, ...], least: int, most: int, max_atoms: int) -> bool:
+    """Can a beginning (sorted amounts) become a reduced composition that fits, with `least` to `most` more elements?"""
+    return any(
+        _extends(group, amounts, units, least, min(most, max_atoms), max_atoms // units)
+        for units in range(1, max_atoms // max(sum(amounts) + least, 1) + 1)
+    )
+
+
+@cache
+def _extends(group: int, amounts: tuple[int, ...], units: int, least: int, most: int, total: int) -> bool:
+    """As `completable`, for a fixed number of formula units of at most `total` atoms each."""
+    if amounts and not fits(group, amounts, units):
+        return False  # more elements only make it harder
+    if least == 0 and gcd(*amounts) == 1:
+        return True
+    if most == 0:
+        return False
+    spare = total - sum(amounts) - max(least - 1, 0)
+    return any(
+        _extends(group, tuple(sorted((*amounts, n))), units, max(least - 1, 0), most - 1, total)
+        for n in range(1, spare + 1)
+    )
+
+
+@cache
+def can_finish(group: int, used: int, first: int, need: int, rest: tuple[int, ...]) -> bool:
+    """Can `need` more atoms of an element, then `rest` of others, be placed? See `placements`."""
+    if need > 0:
+        return bool(placements(group, used, first, need, rest))
+    p = positions(group)
+    counts = dict.fromkeys(p.single_sizes, 0)
+    for i, single in enumerate(p.single):
+        if single and not used >> i & 1:
+            counts[p.atoms[i]] += 1
+    return hosts(p.single_sizes, tuple(counts.values()), p.free, rest)
+
+
+@cache
+def placements(group: int, used: int, first: int, need: int, rest: tuple[int, ...]) -> tuple[int, ...]:
+    """Positions that may take the next orbit of an element such that everything can still be completed.
+
+    Args:
+        used: bit i is set when single position i is taken.
+        first: sites of an element come in letter order: the next one is not before this index.
+        need: atoms of the element still to be placed, at least 1.
+        rest: atoms of the elements after it, descending.
+    """
+    p = positions(group)
+    found = []
+    for i in range(first, len(p.atoms)):
+        if p.atoms[i] > need or (p.single[i] and used >> i & 1):
+            continue
+        taken = used | (1 << i) if p.single[i] else used
+        if can_finish(group, taken, i, need - p.atoms[i], rest):
+            found.append(i)
+    return tuple(found)

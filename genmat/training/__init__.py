@@ -1,0 +1,1 @@
+"""Training of the models: strict configurations, Hugging Face `Trainer`, metrics, model cards."""

@@ -1,0 +1,99 @@
+"""Batches of sentences: one variant of each crystal per epoch, similar lengths together, every choice by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+BUCKET = 50  # batches sorted by length together; more would make the order less random, fewer the padding longer
+
+
+def choose(seed: int, epoch: int, row: int, n: int) -> int:
+    """A number in [0, n) that depends on its arguments alone (splitmix64; Steele et al., OOPSLA 2014)."""
+    x = (seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + row * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (x ^ (x >> 31)) % n
+
+
+class SentenceDataset(torch.utils.data.Dataset):
+    """Sentences of crystals; every epoch shows another of the equivalent settings.
+
+    Args:
+        variants: per crystal, its sentences (lists of token ids).
+        condition: half-open id range of the hull bins.
+        condition_dropout: probability that the hull bin is left out.
+        augment: False always gives the first variant, hull bin included.
+    """
+
+    def __init__(
+        self,
+        variants: Sequence[list[list[int]]],
+        condition: tuple[int, int],
+        condition_dropout: float = 0.0,
+        seed: int = 0,
+        augment: bool = True,
+    ):
+        self.variants, self.condition, self.dropout = variants, condition, condition_dropout
+        self.seed, self.augment, self.epoch = seed, augment, 0
+
+    def __len__(self) -> int:
+        return len(self.variants)
+
+    def __getitem__(self, row: int) -> dict[str, list[int]]:
+        sentences = self.variants[row]
+        if not self.augment:
+            return {"input_ids": sentences[0]}
+        ids = sentences[choose(self.seed, self.epoch, row, len(sentences))]
+        drop = choose(self.seed + 1, self.epoch, row, 1 << 20) < self.dropout * (1 << 20)
+        if drop and self.condition[0] <= ids[1] < self.condition[1]:
+            ids = [ids[0], *ids[2:]]
+        return {"input_ids": ids}
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Pad on the right; labels ignore padding, <bos> and the hull bin (a condition is given, never predicted)."""
+
+    pad: int
+    condition: tuple[int, int]
+
+    def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+        """Rows of `input_ids` -> `input_ids` and `labels`, (B, T) each."""
+        longest = max(len(row["input_ids"]) for row in rows)
+        ids = torch.full((len(rows), longest), self.pad)  # (B, T)
+        for i, row in enumerate(rows):
+            ids[i, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
+        given = (ids >= self.condition[0]) & (ids < self.condition[1])
+        return {"input_ids": ids, "labels": ids.masked_fill(given | (ids == self.pad), -100)}
+
+
+class LengthBuckets(torch.utils.data.Sampler[int]):
+    """Random order in which each run of `batch_size` rows has similar lengths; a function of (seed, epoch)."""
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int = 0):
+        self.lengths, self.batch_size, self.seed, self.epoch = np.asarray(lengths), batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The order of another epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = rng.permutation(len(self.lengths))
+        batches: list[np.ndarray] = []
+        for start in range(0, len(order), BUCKET * self.batch_size):
+            bucket = order[start : start + BUCKET * self.batch_size]
+            bucket = bucket[np.argsort(self.lengths[bucket], kind="stable")]
+            batches += [bucket[i : i + self.batch_size] for i in range(0, len(bucket), self.batch_size)]
+        short = [b for b in batches if len(b) < self.batch_size]  # stays last, so that batches stay aligned
+        full = [b for b in batches if len(b) == self.batch_size]
+        rng.shuffle(full)
+        for batch in full + short:
+            yield from batch.tolist()

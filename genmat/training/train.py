@@ -1,0 +1,210 @@
+"""Train a model from one configuration: Hugging Face `Trainer`, checkpoints, resume, metrics, snapshot."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from genmat.errors import GenmatError
+from genmat.tokenization.vocabulary import vocabulary
+from genmat.training.batches import Collator, LengthBuckets, SentenceDataset
+from genmat.training.build import build_model, condition_slice, save_snapshot
+from genmat.training.config import TrainConfig
+from genmat.training.metrics import NgramBaseline, model_losses, summarise
+
+EVAL_BATCH = 256
+
+
+class BucketTrainer(Trainer):
+    """`Trainer` whose training order is `LengthBuckets`, and whose log carries the CPU-hours spent so far."""
+
+    earlier_hours = 0.0
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add `cpu_hours`, attempts before a resume included."""
+        logs["cpu_hours"] = self.earlier_hours + time.process_time() / 3600
+        super().log(logs, start_time)
+
+    def _get_train_sampler(self, train_dataset=None):
+        data = train_dataset if train_dataset is not None else self.train_dataset
+        lengths = [len(v[0]) for v in data.variants]  # equivalent settings have equal lengths
+        return LengthBuckets(lengths, self.args.train_batch_size, self.args.seed)
+
+
+class Epochs(TrainerCallback):
+    """Tell order and variants which epoch begins; a resumed run then continues exactly where it was."""
+
+    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        """Called before the first batch of an epoch, also of one that is resumed in its middle."""
+        epoch = int(state.epoch + 1e-6)
+        train_dataloader.dataset.epoch = epoch
+        train_dataloader.batch_sampler.sampler.set_epoch(epoch)
+
+
+def arguments(config: TrainConfig, folder: Path, steps_per_epoch: int, track: str | None) -> TrainingArguments:
+    """The `TrainingArguments` of a configuration."""
+    o = config.optimiser
+    eval_steps = max(1, steps_per_epoch // config.evals_per_epoch)
+    return TrainingArguments(
+        output_dir=str(folder),
+        run_name=config.name,
+        seed=config.seed,
+        data_seed=config.seed,
+        num_train_epochs=o.epochs,
+        per_device_train_batch_size=o.batch_size,
+        per_device_eval_batch_size=EVAL_BATCH,
+        learning_rate=o.learning_rate,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": o.min_learning_rate},
+        warmup_steps=max(1, round(o.warmup * o.epochs * steps_per_epoch)),
+        weight_decay=o.weight_decay,
+        adam_beta1=o.beta1,
+        adam_beta2=o.beta2,
+        max_grad_norm=o.max_grad_norm,
+        eval_strategy="steps",
+        eval_steps=eval_steps,
+        save_strategy="steps",
+        save_steps=max(1, steps_per_epoch // config.saves_per_epoch),
+        save_total_limit=3,
+        logging_steps=config.log_every,
+        prediction_loss_only=True,
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+        report_to=track or "none",
+    )
+
+
+def find_source(name: str) -> Path:
+    """A structure table: a path, or a name inside the shared data folder (`GENMAT_SHARED`, else `../shared/data`)."""
+    shared = Path(os.environ.get("GENMAT_SHARED") or Path(__file__).resolve().parents[3] / "shared" / "data")
+    found = next((path for path in (Path(name), shared / name) if path.is_file()), None)
+    if found is None:
+        raise GenmatError(f"{name}: no such table here or in {shared}; set GENMAT_SHARED or give a path")
+    return found
+
+
+def load_splits(config: TrainConfig, cache_dir: Path | None = None) -> dict[str, list[list[list[int]]]]:
+    """Variants of the sentences of every crystal, by split."""
+    from genmat.data.tokens import load_tokens
+
+    d = config.data
+    table = load_tokens(find_source(d.source), d.max_atoms, d.max_e_above_hull, d.variants, cache_dir)
+    return {name: table[name]["variants"][:] for name in table}
+
+
+def train(
+    config: TrainConfig,
+    out: Path,
+    *,
+    splits: dict[str, list[list[list[int]]]] | None = None,
+    track: str | None = None,
+    resume: bool = True,
+) -> dict[str, Any]:
+    """Train, evaluate and write the snapshot `out/snapshot`; checkpoints are `out/checkpoint-*`.
+
+    Args:
+        splits: sentences by split, `train` and `val` at least; default from `config.data`.
+        track: `wandb`, or None. With `WANDB_MODE=offline` nothing leaves the machine.
+        resume: continue from the last checkpoint in `out`; the result is that of an undisturbed run.
+
+    Returns:
+        The figures of the run, also in `out/snapshot/figures.json`.
+    """
+    torch.set_num_threads(config.threads)
+    splits = splits or load_splits(config)
+    if not splits.get("train") or not splits.get("val"):
+        raise GenmatError(f"{config.data.source}: no sentences in train or val; check max_atoms and max_e_above_hull")
+    condition, vocab = condition_slice(), vocabulary()
+    model = build_model(config.model, config.seed)
+    dataset = SentenceDataset(splits["train"], condition, config.data.condition_dropout, config.seed)
+    steps = -(-len(dataset) // config.optimiser.batch_size)
+    trainer = BucketTrainer(
+        model=model,
+        args=arguments(config, out, steps, track),
+        train_dataset=dataset,
+        eval_dataset=SentenceDataset(splits["val"], condition, augment=False),
+        data_collator=Collator(vocab.ids["<pad>"], condition),
+        callbacks=[Epochs()],
+    )
+    checkpoint = get_last_checkpoint(str(out)) if resume and out.is_dir() else None
+    if config.threads == 1:
+        torch.set_num_threads(1)  # building the Trainer resets it
+    trainer.earlier_hours = _hours_spent(checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    figures = {"name": config.name, "model": config.model.model_dump(), "config": config.model_dump(mode="json")}
+    figures |= {"cpu_hours": trainer.state.log_history[-1]["cpu_hours"], "steps": trainer.state.global_step}
+    return finish(trainer.model, splits, out / "snapshot", figures)
+
+
+def _hours_spent(checkpoint: str | None) -> float:
+    """CPU-hours up to a checkpoint, from its log."""
+    if checkpoint is None:
+        return 0.0
+    history = json.loads((Path(checkpoint) / "trainer_state.json").read_text())["log_history"]
+    return max((entry.get("cpu_hours", 0.0) for entry in history), default=0.0)
+
+
+def finish(model: Any, splits: dict[str, Any], folder: Path, figures: dict[str, Any]) -> dict[str, Any]:
+    """Evaluate by segment, write snapshot, figures and the statistics of the training set; return the figures."""
+    figures |= {"parameters": sum(p.numel() for p in model.parameters())}
+    figures |= {"metrics": evaluate(model, splits)}
+    save_snapshot(model, folder)
+    (folder / "figures.json").write_text(json.dumps(figures, indent=1, default=float))
+    (folder / "training_stats.json").write_text(json.dumps(training_stats(splits["train"]), indent=1))
+    return figures
+
+
+def evaluate(model: Any, splits: dict[str, Any]) -> dict[str, Any]:
+    """Loss by segment on val and test beside unigram and bigram baselines counted on train."""
+    vocab, condition = vocabulary(), condition_slice()
+    collate = Collator(vocab.ids["<pad>"], condition)
+    baseline = NgramBaseline([v[0] for v in splits["train"]], len(vocab))
+    out: dict[str, Any] = {}
+    for split in ("val", "test"):
+        if not splits.get(split):
+            continue
+        sentences = [v[0] for v in splits[split]]
+        order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
+        sentences = [sentences[i] for i in order]
+        batches = (
+            collate([{"input_ids": ids} for ids in sentences[i : i + EVAL_BATCH]])
+            for i in range(0, len(sentences), EVAL_BATCH)
+        )
+        counted = [baseline.losses(ids) for ids in sentences]
+        out[split] = {
+            "model": summarise(model_losses(model, batches), sentences, vocab.slices),
+            "unigram": summarise([c[0] for c in counted], sentences, vocab.slices),
+            "bigram": summarise([c[1] for c in counted], sentences, vocab.slices),
+        }
+    return out
+
+
+def training_stats(variants: Sequence[Sequence[Sequence[int]]]) -> dict[str, Any]:
+    """Histograms of the training crystals: space groups, elements, primitive atoms are what samples are held against."""
+    vocab = vocabulary()
+    groups: Counter[int] = Counter()
+    elements: Counter[str] = Counter()
+    sites: Counter[int] = Counter()
+    (g0, g1), (e0, e1), (w0, w1) = (vocab.slices[k] for k in ("spacegroup", "element", "wyckoff"))
+    for sentences in variants:
+        ids = sentences[0]
+        groups.update(i - g0 + 1 for i in ids if g0 <= i < g1)
+        elements.update({vocab.words[i] for i in ids if e0 <= i < e1})
+        sites[sum(w0 <= i < w1 for i in ids)] += 1
+    return {
+        "crystals": len(variants),
+        "spacegroups": {str(k): groups[k] for k in sorted(groups)},
+        "elements": dict(elements.most_common()),
+        "sites": {str(k): sites[k] for k in sorted(sites)},
+    }
