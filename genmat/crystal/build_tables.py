@@ -58,7 +58,9 @@ def candidate_bases(system: str) -> np.ndarray:
     Triclinic: one per class modulo 2 (letters of P-1 depend on nothing else), axis permutations first; monoclinic: all
     that keep the unique axis b; others: entries in {-1, 0, 1}.
     """
-    permutations = [np.eye(3, dtype=int)[list(p)] for p in ((0, 1, 2), (1, 2, 0), (2, 0, 1), (1, 0, 2), (0, 2, 1), (2, 1, 0))]
+    permutations = [
+        np.eye(3, dtype=int)[list(p)] for p in ((0, 1, 2), (1, 2, 0), (2, 0, 1), (1, 0, 2), (0, 2, 1), (2, 1, 0))
+    ]
     matrices = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
     matrices = matrices[np.isin(np.linalg.det(matrices).round(), (-1, 1))]
     if system == "monoclinic":
@@ -113,7 +115,9 @@ def landings(positions: list[dict], inverse: np.ndarray, origins: np.ndarray) ->
         points = (point - origins / DENOMINATOR) @ inverse.T  # (n, 3)
         for j, other in enumerate(positions):
             open_rows = np.flatnonzero(landed[:, i] < 0)
-            same = len(other["rotations"]) == len(position["rotations"]) and other["free"].sum() == position["free"].sum()
+            same = (
+                len(other["rotations"]) == len(position["rotations"]) and other["free"].sum() == position["free"].sum()
+            )
             for r, t in zip(other["rotations"], other["translations"] / DENOMINATOR, strict=True):
                 if not same or not len(open_rows):
                     break
@@ -137,13 +141,23 @@ def main() -> None:
         for position in positions:
             symmetry = position["site_symmetry"]
             seen[symmetry] = seen.get(symmetry, -1) + 1
-            columns.append((number, position["letter"], symmetry, seen[symmetry], len(position["rotations"]), *position["free"]))
+            columns.append(
+                (number, position["letter"], symmetry, seen[symmetry], len(position["rotations"]), *position["free"])
+            )
             rotations.append(position["rotations"])
             translations.append(position["translations"])
         for basis, origin, permutation, isometric in normaliser(group["system"], positions):
             padded = list(permutation) + [-1] * (len(LETTERS) - len(permutation))
             actions.append((number, isometric, *basis.ravel(), *origin, *padded))
-        print(number, group["symbol"], len(positions), "positions,", sum(a[0] == number for a in actions), "actions", flush=True)
+        print(
+            number,
+            group["symbol"],
+            len(positions),
+            "positions,",
+            sum(a[0] == number for a in actions),
+            "actions",
+            flush=True,
+        )
     Path(TABLE_FILE).parent.mkdir(exist_ok=True)
     np.savez_compressed(
         TABLE_FILE,

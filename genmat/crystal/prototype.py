@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 logging.getLogger("moyo").setLevel(logging.ERROR)  # supercells are fine here: no warning per structure
 SYMPREC_LADDER = (1.0, 0.3, 0.1, 0.01)  # factors tried in turn when the tolerance itself defeats symmetry detection
-PEARSON_SYSTEM = {"triclinic": "a", "monoclinic": "m", "orthorhombic": "o", "tetragonal": "t", "trigonal": "h", "hexagonal": "h", "cubic": "c"}
+PEARSON_SYSTEM = {
+    "triclinic": "a",
+    "monoclinic": "m",
+    "orthorhombic": "o",
+    "tetragonal": "t",
+    "trigonal": "h",
+    "hexagonal": "h",
+    "cubic": "c",
+}
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,9 @@ def realise_arrays(proto: "Protostructure", primitive: bool = True) -> tuple[np.
     for site in proto.sites:
         position = group.positions[site.letter]
         if len(site.coords) != position.dof:
-            raise GenmatError(f"site {site.element} {site.letter}: {position.dof} coordinates needed, {len(site.coords)} given")
+            raise GenmatError(
+                f"site {site.element} {site.letter}: {position.dof} coordinates needed, {len(site.coords)} given"
+            )
         orbit = position.orbit(site.coords)
         if primitive:
             orbit = orbit[position.primitive_members]

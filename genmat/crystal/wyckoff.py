@@ -148,7 +148,12 @@ def space_group(number: int) -> SpaceGroup:
     for row in table["actions"][table["actions"][:, 0] == number]:
         landed = [letters[j] for j in row[14 : 14 + len(letters)]]
         actions.append(
-            Action(row[2:11].reshape(3, 3).astype(float), row[11:14] / 24, dict(zip(letters, landed, strict=True)), bool(row[1]))
+            Action(
+                row[2:11].reshape(3, 3).astype(float),
+                row[11:14] / 24,
+                dict(zip(letters, landed, strict=True)),
+                bool(row[1]),
+            )
         )
     index = number - 1
     return SpaceGroup(

@@ -17,7 +17,16 @@ from genmat.tokenization.vocabulary import vocabulary
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-COLUMNS = ["material_id", "formula", "n_primitive", "lattice_parameters", "species", "frac_coords", "e_above_hull", "split"]
+COLUMNS = [
+    "material_id",
+    "formula",
+    "n_primitive",
+    "lattice_parameters",
+    "species",
+    "frac_coords",
+    "e_above_hull",
+    "split",
+]
 
 
 def spell_settings(proto: Protostructure, e_above_hull: float, variants: int, key: str) -> list[list[int]]:
@@ -83,4 +92,6 @@ def load_tokens(
         pd.DataFrame(_spell_rows(source, max_atoms, max_e_above_hull, variants)).to_parquet(partial, index=False)
         partial.replace(cached)
     rows = Dataset.from_parquet(str(cached), cache_dir=str(cached.parent / "hf"))
-    return DatasetDict({s: rows.filter(lambda r, s=s: r["split"] == s, load_from_cache_file=False) for s in ("train", "val", "test")})
+    return DatasetDict(
+        {s: rows.filter(lambda r, s=s: r["split"] == s, load_from_cache_file=False) for s in ("train", "val", "test")}
+    )

@@ -26,7 +26,9 @@ def spell(proto: Protostructure, e_above_hull: float | None = None) -> list[int]
         sentence.append(ids[hull_word(e_above_hull)])
     for element, amount in reduce_amounts(proto.composition).items():
         if str(amount) not in ids:
-            raise GenmatError(f"{proto.formula}: {amount} {element} per formula unit is beyond the language (at most 64)")
+            raise GenmatError(
+                f"{proto.formula}: {amount} {element} per formula unit is beyond the language (at most 64)"
+            )
         sentence += [ids[element], ids[str(amount)]]
     sentence.append(ids[f"sg{proto.spacegroup}"])
     for site in proto.sites:
@@ -66,17 +68,18 @@ def parse(sentence: Sequence[int]) -> Protostructure:
         raise GenmatError(f"sentence {' '.join(words)!r}: a Wyckoff position of another space group")
     if end == len(words):
         return Protostructure(number, tuple(Site(e, w) for e, w in letters))
-    geometry = iter(words[end + 1 :])
-    try:
-        lattice = tuple(float(next(geometry)[1:]) for _ in group.free_lattice)
-        sites = []
-        for element, letter in letters:
-            dof = group.positions[letter].dof
-            if dof and next(geometry) != element:
-                raise GenmatError(f"sentence {' '.join(words)!r}: coordinates out of the order of the sites")
-            sites.append(Site(element, letter, tuple(float(next(geometry)[1:]) for _ in range(dof))))
-    except (StopIteration, ValueError) as error:
-        raise GenmatError(f"sentence {' '.join(words)!r}: geometry incomplete") from error
+    geometry = words[end + 1 :]
+    slots = sum(1 + group.positions[w].dof for _, w in letters if group.positions[w].dof)
+    if len(geometry) != len(group.free_lattice) + slots or "<unk>" in geometry:
+        raise GenmatError(f"sentence {' '.join(words)!r}: geometry incomplete or overlong")
+    lattice = tuple(float(word[1:]) for word in geometry[: len(group.free_lattice)])
+    sites, at = [], len(group.free_lattice)
+    for element, letter in letters:
+        dof = group.positions[letter].dof
+        if dof and geometry[at] != element:
+            raise GenmatError(f"sentence {' '.join(words)!r}: coordinates out of the order of the sites")
+        sites.append(Site(element, letter, tuple(float(word[1:]) for word in geometry[at + 1 : at + 1 + dof])))
+        at += 1 + dof if dof else 0
     return Protostructure(number, tuple(sites), lattice)
 
 

@@ -38,7 +38,9 @@ class CrystalTokenizer(PreTrainedTokenizer):
         """Word to id."""
         return dict(self.words)
 
-    def build_inputs_with_special_tokens(self, token_ids_0: list[int], token_ids_1: list[int] | None = None) -> list[int]:
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
         """A sentence begins with ``<bos>``; ``<eos>`` is for the model to say."""
         ids = [*token_ids_0, *(token_ids_1 or [])]
         return ids if ids[:1] == [self.bos_token_id] else [self.bos_token_id, *ids]

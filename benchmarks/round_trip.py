@@ -1,0 +1,78 @@
+"""Structure -> tokens -> structure over every structure of a table, judged by StructureMatcher (default tolerances).
+
+    python benchmarks/round_trip.py ../shared/data/mp/structures_le20.parquet ../shared/data/mp/structures_21to52.parquet
+
+Prints the share matched and classifies the rest; verdicts are kept in ``--out`` so that a stopped run goes on.
+"""
+
+import argparse
+import json
+import os
+from collections import Counter
+from multiprocessing import Pool
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+import numpy as np
+import pandas as pd
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Lattice, Structure
+
+from genmat.crystal.prototype import from_structure
+from genmat.crystal.realise import realise
+from genmat.errors import GenmatError
+from genmat.tokenization.sentence import parse, spell
+
+MATCHER = StructureMatcher()
+
+
+def verdict(row: dict) -> dict:
+    """Round trip of one structure: ``matched``, or the class of what went wrong."""
+    structure = Structure(
+        Lattice.from_parameters(*row["lattice_parameters"]), row["species"], np.stack(row["frac_coords"])
+    )
+    result = {"id": row["material_id"], "formula": row["formula"], "n_atoms": int(row["n_primitive"])}
+    try:
+        proto = from_structure(structure)
+        realised = realise(parse(spell(proto)))
+    except GenmatError as error:
+        return {**result, "verdict": "not spelled", "detail": str(error)}
+    if MATCHER.fit(structure, realised):
+        return {**result, "verdict": "matched", "words": len(spell(proto))}
+    if not MATCHER.fit(structure, realise(proto)):
+        return {**result, "verdict": "changed by symmetrisation", "detail": proto.label}
+    if len(realised) > 1 and np.min(realised.distance_matrix[np.triu_indices(len(realised), 1)]) < 0.5:
+        return {**result, "verdict": "atoms merged by the grid", "detail": proto.label}
+    return {**result, "verdict": "off the grid", "detail": proto.label}
+
+
+def main() -> None:
+    """Run what is not yet in ``--out``, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("round_trip.jsonl"))
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--limit", type=int, help="structures per table, from the top")
+    args = parser.parse_args()
+    done = {}
+    if args.out.exists():
+        done = {r["id"]: r for r in map(json.loads, args.out.read_text().splitlines())}
+    for path in args.tables:
+        table = pd.read_parquet(path).head(args.limit or 10**9)
+        rows = [r for r in table.to_dict("records") if r["material_id"] not in done]
+        with Pool(args.workers) as pool, args.out.open("a") as file:
+            for i, result in enumerate(pool.imap_unordered(verdict, rows, chunksize=16), start=1):
+                done[result["id"]] = result
+                file.write(json.dumps(result) + "\n")
+                if i % 5000 == 0:
+                    print(f"{path.name}: {i}/{len(rows)}", flush=True)
+        counts = Counter(done[i]["verdict"] for i in table.material_id)
+        print(f"{path.name}: {counts['matched']}/{len(table)} = {counts['matched'] / len(table):.4%} matched")
+        for name, n in counts.most_common():
+            print(f"    {name}: {n}")
+        for i in [i for i in table.material_id if done[i]["verdict"] != "matched"][:20]:
+            print("   ", done[i])
+
+
+if __name__ == "__main__":
+    main()
