@@ -1,6 +1,6 @@
 """Structure -> tokens -> structure over every structure of a table, judged by StructureMatcher (default tolerances).
 
-    python benchmarks/round_trip.py ../shared/data/mp/structures_le20.parquet ../shared/data/mp/structures_21to52.parquet
+    cd ../shared/data/mp && python …/benchmarks/round_trip.py structures_le20.parquet structures_21to52.parquet
 
 Prints the share matched and classifies the rest; verdicts are kept in ``--out`` so that a stopped run goes on.
 """

@@ -9,22 +9,20 @@ checkpoint, this file runs without genmat; the sentences themselves are written 
 """
 
 import json
-import os
+from pathlib import Path
+from typing import ClassVar
 
 from transformers import PreTrainedTokenizer
-
-VOCAB_FILES_NAMES = {"vocab_file": "vocab.json"}
 
 
 class CrystalTokenizer(PreTrainedTokenizer):
     """Words to ids and back. The vocabulary is a plain ``{word: id}`` JSON file."""
 
-    vocab_files_names = VOCAB_FILES_NAMES
-    model_input_names = ["input_ids", "attention_mask"]
+    vocab_files_names: ClassVar = {"vocab_file": "vocab.json"}
+    model_input_names: ClassVar = ["input_ids", "attention_mask"]
 
     def __init__(self, vocab_file: str, **kwargs) -> None:
-        with open(vocab_file, encoding="utf-8") as file:
-            self.words: dict[str, int] = json.load(file)
+        self.words: dict[str, int] = json.loads(Path(vocab_file).read_text(encoding="utf-8"))
         self.by_id = {index: word for word, index in self.words.items()}
         specials = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
         super().__init__(**{**specials, **kwargs})
@@ -47,10 +45,9 @@ class CrystalTokenizer(PreTrainedTokenizer):
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str]:
         """Write ``vocab.json`` and return its path."""
-        path = os.path.join(save_directory, f"{filename_prefix}-vocab.json" if filename_prefix else "vocab.json")
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(self.words, file, ensure_ascii=False)
-        return (path,)
+        path = Path(save_directory) / (f"{filename_prefix}-vocab.json" if filename_prefix else "vocab.json")
+        path.write_text(json.dumps(self.words), encoding="utf-8")
+        return (str(path),)
 
     def _tokenize(self, text: str, **kwargs) -> list[str]:
         """Words of a sentence; a bare Wyckoff letter takes the space group before it (``sg221 Ba a`` = ``221a``)."""

@@ -97,9 +97,8 @@ def vocabulary() -> Vocabulary:
     starts = np.cumsum([0, *map(len, kinds.values())])
     slices = {kind: (int(a), int(b)) for kind, a, b in zip(kinds, starts[:-1], starts[1:], strict=True)}
     values = np.full(len(words), np.nan)
-    for kind, numbers in {
-        "amount": np.arange(1, MAX_AMOUNT + 1), "spacegroup": np.arange(1, 231), "length": lengths, "angle": angles, "coord": coords
-    }.items():  # fmt: skip
+    counts = {"amount": np.arange(1, MAX_AMOUNT + 1), "spacegroup": np.arange(1, 231)}
+    for kind, numbers in {**counts, "length": lengths, "angle": angles, "coord": coords}.items():
         values[slice(*slices[kind])] = numbers
     return Vocabulary(
         words=words,
@@ -145,7 +144,7 @@ def _features(slices: dict[str, tuple[int, int]], size: int, positions: list[Wyc
         rows[:, column["medium"]] = offset + bins // medium + 1
         offset += int(bins[-1] // medium) + 1
     # numbering of coarse bins has gaps where medium bins are finer: compact it
-    used, table[:, column["coarse"]] = np.unique(table[:, column["coarse"]], return_inverse=True)
+    table[:, column["coarse"]] = np.unique(table[:, column["coarse"]], return_inverse=True)[1]
     return table
 
 

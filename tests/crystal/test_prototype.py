@@ -13,10 +13,20 @@ MATCHER = StructureMatcher()
 KNOWN = {
     "AB_cF8_225_a_b:Cl-Na": ("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
     "A_cF8_227_a:Si": ("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]]),
-    "A3BC_cP5_221_c_a_b:O-Sr-Ti": ("Pm-3m", Lattice.cubic(3.9), ["Sr", "Ti", "O"], [[0, 0, 0], [0.5, 0.5, 0.5], [0, 0.5, 0.5]]),
+    "A3BC_cP5_221_c_a_b:O-Sr-Ti": (
+        "Pm-3m",
+        Lattice.cubic(3.9),
+        ["Sr", "Ti", "O"],
+        [[0, 0, 0], [0.5, 0.5, 0.5], [0, 0.5, 0.5]],
+    ),
     "A2B_tP6_136_f_a:O-Ti": ("P4_2/mnm", Lattice.tetragonal(4.59, 2.96), ["Ti", "O"], [[0, 0, 0], [0.305, 0.305, 0]]),
-    "AB_hP4_186_b_b:S-Zn": ("P6_3mc", Lattice.hexagonal(3.82, 6.26), ["Zn", "S"], [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.374]]),
-}  # fmt: skip
+    "AB_hP4_186_b_b:S-Zn": (
+        "P6_3mc",
+        Lattice.hexagonal(3.82, 6.26),
+        ["Zn", "S"],
+        [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.374]],
+    ),
+}
 
 
 def known(name: str) -> Structure:
