@@ -125,9 +125,14 @@ def write_cifs(candidates: Sequence[Candidate], folder: Path) -> int:
 
 
 def _cif(candidate: Candidate) -> str:
+    """CIF with the symmetry found at 0.01 Å, so that writing it moves no atom by more; P1 if none can be found."""
     from pymatgen.io.cif import CifWriter
 
-    return str(CifWriter(candidate.structure))
+    assert candidate.structure is not None
+    try:
+        return str(CifWriter(candidate.structure, symprec=0.01))
+    except Exception:  # spglib gives up on some distorted cells, in several ways
+        return str(CifWriter(candidate.structure))
 
 
 def write_all(outcome: Outcome, out: Path) -> list[dict[str, Any]]:
