@@ -1,0 +1,222 @@
+"""Render the report: one HTML file that opens offline, without a content network, and runs only its own scripts."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup
+
+from genmat.errors import GenmatError
+from genmat.report import figures
+from genmat.report.periodic import periodic_table
+
+if TYPE_CHECKING:
+    from genmat.candidate import Candidate
+
+HERE = Path(__file__).parent
+SCRIPTS = ("dom.js", "scene.js", "viewer.js", "charts.js", "hull.js", "table.js", "app.js")
+"""Page scripts, in the order they are joined into one."""
+
+STAGES = {
+    "generate": ("Generated", "sentences sampled and turned into crystals"),
+    "read": ("Read", "structures found in the input"),
+    "valid": ("Physically possible", "distances, density, charge balance"),
+    "unique": ("Unique", "one per composition and prototype"),
+    "novel": ("New", "not among the known phases"),
+    "select": ("Selected", "chosen for relaxation"),
+    "relax": ("Relaxed", "cell and positions at rest"),
+    "hull": ("Placed on the hull", "energy against competing phases"),
+    "rank": ("Ranked", "ordered by energy above the hull"),
+}
+"""Name and one-line meaning of the funnel's stages; other stages appear under their own name."""
+
+CITATIONS = {
+    "chgnet": "CHGNet: B. Deng et al., Nature Machine Intelligence 5, 1031 (2023), doi:10.1038/s42256-023-00716-3",
+    "m3gnet": "M3GNet: C. Chen, S. P. Ong, Nature Computational Science 2, 718 (2022), doi:10.1038/s43588-022-00349-3",
+    "tensornet": "TensorNet: G. Simeon, G. De Fabritiis, NeurIPS 36 (2023), arXiv:2306.06482",
+    "mace": "MACE: I. Batatia et al., NeurIPS 35, 11423 (2022), arXiv:2206.07697",
+}
+MATERIALS_PROJECT = (
+    "Materials Project (reference phases): A. Jain et al., APL Materials 1, 011002 (2013), doi:10.1063/1.4812323"
+)
+
+
+def write_report(
+    candidates: Sequence[Candidate],
+    out: Path,
+    *,
+    funnel: Sequence[Mapping[str, Any]],
+    run: Mapping[str, Any],
+    training_spacegroups: Mapping[int, int] | None = None,
+    hulls: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Path:
+    """Write the report of a run as one HTML file.
+
+    Args:
+        candidates: everything the run touched, failures included.
+        out: the file to write (``….html``), or a folder, which gets ``report.html``.
+        funnel: per stage ``{"stage", "entered", "passed", "failed", "reasons": {reason: count}}``, in order.
+        run: what was run: ``command``, ``seed``, ``potential``, ``hull_source``, ``model``, versions, times, ….
+            Values are strings, numbers or one level of mapping.
+        training_spacegroups: number of training structures in each space group, drawn beside the candidates'.
+        hulls: ``chemical system -> {"elements": [...], "entries": [{"formula", "x", "formation_energy", "on_hull"}]}``
+            with ``x`` the fraction of each element and energies in eV/atom (see `genmat.report.hulls.hulls_of`).
+
+    Returns:
+        The file written.
+
+    Raises:
+        GenmatError: the file cannot be written.
+    """
+    path = Path(out)
+    if path.suffix.lower() not in (".html", ".htm"):
+        path = path / "report.html"
+    page = render(candidates, funnel=funnel, run=run, training_spacegroups=training_spacegroups, hulls=hulls)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise GenmatError(f"{path}: cannot write the report ({error.strerror}); choose another output") from error
+    return path
+
+
+def render(
+    candidates: Sequence[Candidate],
+    *,
+    funnel: Sequence[Mapping[str, Any]],
+    run: Mapping[str, Any],
+    training_spacegroups: Mapping[int, int] | None = None,
+    hulls: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """The page `write_report` writes, as a string."""
+    ordered = figures.ranked(candidates)
+    counts = figures.headline(ordered)
+    data = page_data(ordered, training_spacegroups=training_spacegroups, hulls=hulls)
+    shortlist = [c for c in ordered if figures.on_shortlist(c)]
+    shown = shortlist or [c for c in ordered if c.failure is None]
+    page_script = Markup('(() => {\n"use strict";\n' + "\n".join(_read(name) for name in SCRIPTS) + "\n})();")
+    plotly, viewer = Markup(_read("assets/plotly-basic.min.js")), Markup(_read("assets/3Dmol-min.js"))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("template.html").render(
+        counts=counts,
+        run=flatten(run),
+        command=str(run.get("command", "")),
+        made=str(run.get("finished") or dt.datetime.now().astimezone().strftime("%d %B %Y, %H:%M")),
+        funnel=funnel_steps(funnel),
+        near_mev=round(1000 * figures.NEAR_HULL),
+        table=periodic_table(figures.element_counts(shown)),
+        table_is_shortlist=bool(shortlist),
+        n_shown=len(shown),
+        citations=citations(run),
+        data=json_island(data),
+        style=Markup(_read("style.css")),
+        plotly=plotly,
+        viewer=viewer,
+        page_script=page_script,
+        script_hashes=" ".join(f"'sha256-{_sha256(source)}'" for source in (plotly, viewer, page_script)),
+    )
+
+
+def page_data(
+    ordered: Sequence[Candidate],
+    *,
+    training_spacegroups: Mapping[int, int] | None = None,
+    hulls: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Everything the page's scripts draw from, JSON-able: rows, structures, hulls and look-up tables."""
+    rows = [figures.row(c, figures.on_shortlist(c)) for c in ordered]
+    structures = [figures.pack_structure(c.structure) if c.structure is not None else None for c in ordered]
+    symbols = sorted({symbol for packed in structures if packed for symbol in packed[1]})
+    training = {int(k): int(v) for k, v in (training_spacegroups or {}).items() if v}
+    numbers = [*figures.spacegroup_counts(rows), *training]
+    return {
+        "columns": figures.COLUMNS,
+        "rows": rows,
+        "structures": structures,
+        "elements": figures.element_styles(symbols),
+        "spacegroups": figures.spacegroup_symbols(numbers),
+        "training": training,
+        "hulls": figures.pack_hulls(hulls),
+        "near": figures.NEAR_HULL,
+    }
+
+
+def json_island(data: Any) -> Markup:
+    """JSON that is safe inside a ``<script>`` element: no character can end the element or open a comment."""
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def funnel_steps(funnel: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Stages with names, percentages of the largest stage, and reasons sorted by count."""
+    largest = max((int(step["entered"]) for step in funnel), default=0) or 1
+    steps = []
+    for step in funnel:
+        name, meaning = STAGES.get(step["stage"], (str(step["stage"]).replace("_", " ").capitalize(), ""))
+        entered, passed = int(step["entered"]), int(step["passed"])
+        reasons = sorted(dict(step.get("reasons") or {}).items(), key=lambda item: (-item[1], item[0]))
+        steps.append(
+            {
+                "name": name,
+                "meaning": meaning,
+                "entered": entered,
+                "passed": passed,
+                "failed": int(step.get("failed", entered - passed)),
+                "share": round(100 * passed / entered) if entered else None,
+                "width_entered": round(100 * entered / largest, 2),
+                "width_passed": round(100 * passed / largest, 2),
+                "reasons": reasons,
+            }
+        )
+    return steps
+
+
+LABELS = {
+    "hull_source": "Reference hull",
+    "e_above_hull": "Energy above hull",
+    "elapsed_s": "Wall time (s)",
+    "n": "Candidates asked for",
+    "cpu": "Processor",
+}
+
+
+def flatten(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The run as (label, value) pairs: one level of mappings is spelled out, the command is shown elsewhere."""
+    pairs = []
+    for key, value in run.items():
+        if key == "command" or value in (None, "", {}):
+            continue
+        label = LABELS.get(key, str(key).replace("_", " ").capitalize())
+        if isinstance(value, Mapping):
+            pairs.append((label, ", ".join(f"{name} {item}" for name, item in value.items())))
+        elif isinstance(value, list | tuple):
+            pairs.append((label, ", ".join(map(str, value))))
+        else:
+            pairs.append((label, f"{value:g}" if isinstance(value, float) else str(value)))
+    return pairs
+
+
+def citations(run: Mapping[str, Any]) -> list[str]:
+    """What a paper that uses this run should cite besides genmat."""
+    used = f"{run.get('potential', '')} {run.get('hull_source', '')}".lower()
+    return [text for name, text in CITATIONS.items() if name in used] + [MATERIALS_PROJECT]
+
+
+def _read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _sha256(source: str) -> str:
+    """Hash of an inline script as a content security policy spells it."""
+    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
