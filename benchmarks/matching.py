@@ -3,7 +3,7 @@
     python benchmarks/matching.py STRUCTURES... [--n 10000] [--known TABLE.parquet ...] [--compare 1500]
 
 STRUCTURES are any files or folders `genmat screen` reads. Fewer than n structures are filled up with copies whose atoms
-and cell are shaken a little (0.02 Å, 1 %), as generated sets repeat themselves. Prints CPU seconds, candidates a second,
+and cell are shaken a little (0.02 Å, 1 %), as generated sets repeat themselves. Prints CPU seconds, candidates/s,
 the ratio of both routes on the same candidates and where their verdicts differ.
 """
 

@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from io import StringIO
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ _CIF_CELL = re.compile(r"(?i)_cell[_.]length_a\b")
 def from_cif(text: str) -> list[Structure | ValueError]:
     """One structure, or the reason there is none, for every block of a CIF that lists atoms."""
     starts = [match.start() for match in _BLOCK.finditer(text)]
-    blocks = [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
+    blocks = [text[a:b] for a, b in pairwise([*starts, len(text)])]
     # journals put an empty data_global in front; a file without any atoms is still one failure
     blocks = [block for block in blocks if "_atom_site" in block] or [text]
     return [attempt(_cif_block, block) for block in blocks]
