@@ -41,7 +41,7 @@ class CrystalTokenizer(PreTrainedTokenizer):
     ) -> list[int]:
         """A sentence begins with ``<bos>``; ``<eos>`` is for the model to say."""
         ids = [*token_ids_0, *(token_ids_1 or [])]
-        return ids if ids[:1] == [self.bos_token_id] else [self.bos_token_id, *ids]
+        return ids if ids[:1] == [self.words["<bos>"]] else [self.words["<bos>"], *ids]
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str]:
         """Write ``vocab.json`` and return its path."""
