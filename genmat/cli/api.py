@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from genmat.candidate import Candidate
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
+
+    from genmat.cli.pipelines import Screening
 
 
 def generate(
@@ -55,8 +58,9 @@ def screen(
     out: str | Path | None = None,
     potential: str = "chgnet",
     reference: str | Path | None = None,
+    known: str | Path | None = None,
     fmax: float = 0.05,
-    max_steps: int = 300,
+    max_steps: int = 150,
     workers: int | None = None,
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
@@ -67,7 +71,8 @@ def screen(
         structures: a file or folder, candidates, or pymatgen structures.
         out: folder for the campaign, results.csv, structures and the report; None keeps nothing.
         potential: by name.
-        reference: of the hull: None = the shipped table, a file, or ``mp:<key>``.
+        reference: of the hull: None = the shipped table, a file, ``mp:<key>``, or ``none`` = no hull.
+        known: table of structures (Parquet) that decides what is new; None = the shipped fingerprints.
         fmax: convergence (eV/Å).
         max_steps: of each relaxation.
         workers: processes; default one per core.
@@ -83,7 +88,7 @@ def screen(
     from genmat.cli.pipelines import run_screen
 
     source = structures if isinstance(structures, (str, Path)) else _candidates(structures)
-    screening = _screening(potential, reference, fmax, max_steps, workers, seed)
+    screening = _screening(potential, reference, known, fmax, max_steps, workers, seed)
     return _finish(lambda folder: run_screen(_path(source), folder, screening, progress=progress), out)
 
 
@@ -100,8 +105,9 @@ def discover(
     out: str | Path | None = None,
     potential: str = "chgnet",
     reference: str | Path | None = None,
+    known: str | Path | None = None,
     fmax: float = 0.05,
-    max_steps: int = 300,
+    max_steps: int = 150,
     workers: int | None = None,
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
@@ -119,17 +125,17 @@ def discover(
 
     wanted = tuple(parse_elements(elements)) if elements is not None else None
     prompt = Prompt(n, wanted, formula, spacegroup, model, max_atoms, temperature, seed)
-    screening = _screening(potential, reference, fmax, max_steps, workers, seed)
+    screening = _screening(potential, reference, known, fmax, max_steps, workers, seed)
     return _finish(lambda folder: run_discover(prompt, relax, folder, screening, progress=progress), out)
 
 
-def _screening(potential: str, reference: Any, fmax: float, max_steps: int, workers: int | None, seed: int) -> Any:
-    import os
-
+def _screening(
+    potential: str, reference: Any, known: Any, fmax: float, max_steps: int, workers: int | None, seed: int
+) -> Screening:
     from genmat.cli.pipelines import Screening
 
-    source = str(reference) if reference is not None else None
-    return Screening(potential, source, fmax, max_steps, workers or os.cpu_count() or 1, seed)
+    source, phases = (None if path is None else str(path) for path in (reference, known))
+    return Screening(potential, source, phases, fmax, max_steps, workers or os.cpu_count() or 1, seed)
 
 
 def _finish(run: Callable[[Path], Any], out: str | Path | None) -> list[Candidate]:

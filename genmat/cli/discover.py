@@ -22,9 +22,10 @@ def discover(
     temperature: opt.Temperature = 1.0,
     potential: opt.Potential = "chgnet",
     reference: opt.Reference = None,
+    known: opt.Known = None,
     workers: opt.Workers = None,
     fmax: opt.Fmax = 0.05,
-    max_steps: opt.MaxSteps = 300,
+    max_steps: opt.MaxSteps = 150,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,
@@ -39,7 +40,7 @@ def discover(
 
     wanted = tuple(parse_elements(elements)) if elements is not None else None
     prompt = Prompt(n, wanted, formula, spacegroup, model, max_atoms, temperature, seed)
-    screening = Screening(potential, reference, fmax, max_steps, workers or os.cpu_count() or 1, seed)
+    screening = Screening(potential, reference, known, fmax, max_steps, workers or os.cpu_count() or 1, seed)
     note(f"generating {n} crystals, relaxing {relax} of them with {potential}; results go to {out}")
     with progress() as shown:
         outcome = run_discover(prompt, relax, out, screening, fresh=fresh, command=typed(), progress=shown)

@@ -18,7 +18,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Out = Annotated[Path, typer.Option(help="Folder for results.csv, structures, report.html and the campaign.")]
 Potential = Annotated[str, typer.Option(help="Interatomic potential: chgnet, another installed one, or module:Class.")]
 Reference = Annotated[
-    str | None, typer.Option(help="Energies of the hull: a file or mp:KEY. Default: the shipped table.")
+    str | None, typer.Option(help="Energies of the hull: a file, mp:KEY or none. Default: the shipped table.")
+]
+Known = Annotated[
+    str | None, typer.Option(help="Table of known structures (Parquet). Default: the shipped fingerprints.")
 ]
 Workers = Annotated[int | None, typer.Option(help="Processes; default one per core. Does not change results.")]
 Fmax = Annotated[float, typer.Option(help="Force at which a relaxation has converged, eV/Å.")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,13 +111,15 @@ def _text(value: Any, digits: int | None) -> str:
 
 def write_cifs(candidates: Sequence[Candidate], folder: Path) -> int:
     """Write each living candidate as ``0001_BaTiO3_id.cif``, with its symmetry, and return how many there are."""
+    from genmat.data.write import file_name
+
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     written = 0
     for candidate in candidates:
         if candidate.alive and candidate.structure is not None:
             rank = candidate.results.get("rank", 0)
-            name = f"{rank:04d}_{candidate.formula}_{re.sub(r'[^A-Za-z0-9._-]+', '-', candidate.id)[:80]}.cif"
+            name = f"{rank:04d}_{candidate.formula}_{file_name(candidate.id)}.cif"
             (folder / name).write_text(_cif(candidate), encoding="utf-8")
             written += 1
     return written

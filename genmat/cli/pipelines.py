@@ -55,7 +55,8 @@ class Screening:
 
     Attributes:
         potential: name in the entry-point group ``genmat.potentials`` or ``module:Class``.
-        reference: of the hull: None = the shipped table, a file, or ``mp:<key>``.
+        reference: of the hull: None = the shipped table, a file, ``mp:<key>``, or ``none`` = no hull.
+        known: table of structures (Parquet) that decides what is new; None = the shipped fingerprints.
         fmax: force below which a relaxation has converged (eV/Å).
         max_steps: of each relaxation.
         workers: processes; does not change results.
@@ -64,8 +65,9 @@ class Screening:
 
     potential: str = "chgnet"
     reference: str | None = None
+    known: str | None = None
     fmax: float = 0.05
-    max_steps: int = 300
+    max_steps: int = 150
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     seed: int = 0
 
@@ -160,7 +162,7 @@ def run_screen(
     candidates = read_source(source)
     settings = {"input": _digest(candidates), **screening.settings()}
     card = _run_card(command or "genmat screen", screening.seed, info)
-    plan = [_valid(), *stages, *_matching(), _rank()]
+    plan = [_valid(), *stages, *_matching(screening), _rank()]
     with Campaign.open(out, command="screen", settings=settings, fresh=fresh) as campaign:
         return _run(campaign, lambda: candidates, "read", plan, card, progress)
 
@@ -186,7 +188,7 @@ def run_discover(
     stages, info = screening_stages(screening)
     settings = {**asdict(prompt), "relax": relax, **screening.settings()}
     select = Stage("select", partial(select_stage, n=relax), "whole")
-    plan = [_valid(), *_matching(), select, *stages, *_matching(after="_relaxed"), _rank()]
+    plan = [_valid(), *_matching(screening), select, *stages, *_matching(screening, "_relaxed"), _rank()]
     card = _run_card(command or "genmat discover", prompt.seed, {"model": prompt.model, **info})
     with Campaign.open(out, command="discover", settings=settings, fresh=fresh) as campaign:
         return _run(campaign, lambda: generate_candidates(prompt), "generate", plan, card, progress)
@@ -240,14 +242,16 @@ def read_source(source: Path | Sequence[Candidate]) -> list[Candidate]:
 
 
 def screening_stages(screening: Screening) -> tuple[list[Stage], dict[str, Any]]:
-    """The stages relax and hull, and what to say about them in the report."""
-    from genmat.screening.hull import hull_stage
+    """The stages relax and hull, and what to say about them in the report.
+
+    Raises:
+        GenmatError: unknown potential, unreadable reference, or a reference of another source than the potential.
+    """
     from genmat.screening.potentials import load
-    from genmat.screening.reference import load_reference
     from genmat.screening.relax import relax
 
     potential = load(screening.potential)
-    hull = load_reference(screening.reference)
+    hull = _hull(screening, potential.info.source)
     work = partial(
         relax,
         potential=potential,
@@ -259,10 +263,30 @@ def screening_stages(screening: Screening) -> tuple[list[Stage], dict[str, Any]]
     info = {
         "potential": f"{potential.info.name} {potential.info.version}",
         "functional": potential.info.functional,
-        "hull_source": hull.source,
+        "hull_source": "none" if hull is None else hull.source,
         "relaxation": {"fmax": f"{screening.fmax:g} eV/Å", "max steps": screening.max_steps},
     }
-    return [Stage("relax", work), Stage("hull", partial(hull_stage, hull=hull))], info
+    stages = [Stage("relax", work)]
+    if hull is not None:
+        from genmat.screening.hull import hull_stage
+
+        stages.append(Stage("hull", partial(hull_stage, hull=hull)))
+    return stages, info
+
+
+def _hull(screening: Screening, source: str) -> Any:
+    """The reference hull, or None when none is wanted."""
+    if screening.reference == "none":
+        return None
+    from genmat.screening.reference import load_reference
+
+    hull = load_reference(screening.reference)
+    if screening.reference is None and hull.source != source:
+        raise GenmatError(
+            f"{screening.potential}: the shipped hull is made of {hull.source} energies; give --reference FILE with "
+            f"energies of {source}, or --reference none for no hull"
+        )
+    return hull
 
 
 def _valid() -> Stage:
@@ -271,8 +295,10 @@ def _valid() -> Stage:
     return Stage("valid", valid_stage)
 
 
-def _matching(after: str = "") -> list[Stage]:
+def _matching(screening: Screening, after: str = "") -> list[Stage]:
     from genmat.crystal.matching import KnownPhases, novel_stage, unique_stage
+
+    phases = KnownPhases.from_parquet(screening.known) if screening.known else KnownPhases.shipped()
 
     def duplicate(candidate: Candidate) -> str | None:
         return "duplicate of another candidate" if candidate.results.get("unique") is False else None
@@ -282,7 +308,7 @@ def _matching(after: str = "") -> list[Stage]:
 
     return [
         Stage(f"unique{after}", unique_stage, "whole", duplicate),
-        Stage(f"novel{after}", partial(novel_stage, known=KnownPhases.shipped()), "each", known),
+        Stage(f"novel{after}", partial(novel_stage, known=phases), "each", known),
     ]
 
 

@@ -17,9 +17,10 @@ def screen(
     out: opt.Out,
     potential: opt.Potential = "chgnet",
     reference: opt.Reference = None,
+    known: opt.Known = None,
     workers: opt.Workers = None,
     fmax: opt.Fmax = 0.05,
-    max_steps: opt.MaxSteps = 300,
+    max_steps: opt.MaxSteps = 150,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,
@@ -31,7 +32,7 @@ def screen(
     from genmat.cli.pipelines import Screening, run_screen
     from genmat.cli.summary import conclude, typed
 
-    screening = Screening(potential, reference, fmax, max_steps, workers or os.cpu_count() or 1, seed)
+    screening = Screening(potential, reference, known, fmax, max_steps, workers or os.cpu_count() or 1, seed)
     with progress() as shown:
         outcome = run_screen(path, out, screening, fresh=fresh, command=typed(), progress=shown)
     conclude(outcome, out, json)

@@ -37,7 +37,7 @@ def test_table(candidates: list[Candidate], tmp_path: Path) -> None:
 def test_structures_read_again(candidates: list[Candidate], tmp_path: Path) -> None:
     assert write_cifs(candidates, tmp_path / "structures") == 5
     files = sorted((tmp_path / "structures").iterdir())
-    assert files[0].name == "0001_NaCl_c-2.cif"
+    assert files[0].name == "0001_NaCl_c_2.cif"
     back = Structure.from_file(files[0])
     assert back.composition.reduced_formula == "NaCl" and back.get_space_group_info()[1] == 225
     assert write_cifs(candidates[:1], tmp_path / "structures") == 1  # what an earlier run left is gone

@@ -19,3 +19,7 @@ class EMTPotential(ASEPotential):
             functional="effective-medium theory",
             licence="LGPL-2.1-or-later (ASE)",
         )
+
+    def __reduce__(self) -> tuple:
+        """Workers build their own: ASE's calculator cannot be pickled once it has been used."""
+        return type(self), ()
