@@ -73,6 +73,14 @@ def read_candidates(path: str | Path, *, column: str | None = None) -> Iterator[
     return chain([first], candidates)
 
 
+def row_candidate(row: Mapping[str, Any], identity: str, origin: str) -> Candidate:
+    """One row of a table somebody else has read, as a candidate; `identity` serves where the row has no id."""
+    entry = _row_entry(row, None)
+    provenance = {"columns": dict(entry.columns)} if entry.columns else {}
+    candidate = Candidate(entry.id or identity, origin, None, entry.structure, provenance=provenance)
+    return candidate if entry.reason is None else candidate.fail("read", entry.reason)
+
+
 def _candidates(sources: list[Source], column: str | None) -> Iterator[Candidate]:
     """Candidates of all sources, with unique ids."""
     stems = Counter(source.stem() for source in sources)
