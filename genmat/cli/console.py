@@ -14,6 +14,9 @@ QUIET_SECONDS = 3.0
 LINE_SECONDS = 20.0
 """Without a terminal, a line of progress is printed this often."""
 
+HEADINGS = {"e_above_hull": "E hull", "formation_energy_per_atom": "E form", "spacegroup": "group", "n_atoms": "atoms"}
+"""Short names of columns in the terminal; energies in eV/atom."""
+
 
 def note(text: str) -> None:
     """One line for a person, on stderr."""
@@ -121,7 +124,9 @@ def show_best(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None
 
     table = Table(box=None, header_style="bold")
     for column in columns:
-        table.add_column(column.replace("_", " "), justify="left" if column in ("formula", "id") else "right")
+        heading = HEADINGS.get(column, column.replace("_", " "))
+        justify = "left" if column in ("formula", "id") else "right"
+        table.add_column(heading, justify=justify, no_wrap=column != "id")  # a narrow terminal wraps the id alone
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     _print(table)

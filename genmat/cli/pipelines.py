@@ -315,8 +315,9 @@ def _matching(screening: Screening, after: str = "") -> list[Stage]:
 def _rank() -> Stage:
     def far(candidate: Candidate) -> str | None:
         energy = candidate.results.get("e_above_hull")
-        near = energy is not None and energy <= NEAR_HULL
-        return None if near else f"more than {1000 * NEAR_HULL:.0f} meV/atom above the hull"
+        if energy is None:
+            return "no energy above the hull"
+        return None if energy <= NEAR_HULL else f"more than {1000 * NEAR_HULL:.0f} meV/atom above the hull"
 
     return Stage("rank", rank_stage, "whole", far)
 
