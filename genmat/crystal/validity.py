@@ -186,7 +186,7 @@ def _charge_rule(formula: tuple[tuple[str, int], ...]) -> str:
     metals, states, negativity = _smact()
     if all(symbol in metals for symbol in symbols):
         return "alloy"
-    if any(symbol not in states or negativity.get(symbol) is None for symbol in symbols):
+    if any(symbol not in states or symbol not in negativity for symbol in symbols):
         return "unbalanced"
     ordered = sorted(formula, key=lambda pair: negativity[pair[0]])
     for cut in range(1, len(ordered)):
@@ -209,7 +209,7 @@ def _sums(ions: list[tuple[int, list[int]]]) -> set[int]:
 
 
 @cache
-def _smact() -> tuple[frozenset[str], dict[str, tuple[int, ...]], dict[str, float | None]]:
+def _smact() -> tuple[frozenset[str], dict[str, tuple[int, ...]], dict[str, float]]:
     """SMACT's metals, oxidation states (ICSD 2024, seen at least once) and Pauling electronegativities."""
     from smact import Element as SmactElement
     from smact import metals
@@ -217,7 +217,8 @@ def _smact() -> tuple[frozenset[str], dict[str, tuple[int, ...]], dict[str, floa
 
     table = ICSD24OxStatesFilter().filter(consensus=1, include_zero=False, commonality="low")
     states = {
-        str(element): tuple(int(state) for state in str(listed).split())
-        for element, listed in zip(table["element"], table["oxidation_state"], strict=True)
+        str(element): tuple(int(state) for state in str(found).split())
+        for element, found in zip(table["element"], table["oxidation_state"], strict=True)
     }
-    return frozenset(metals), states, {symbol: SmactElement(symbol).pauling_eneg for symbol in states}
+    listed = {symbol: SmactElement(symbol).pauling_eneg for symbol in states}
+    return frozenset(metals), states, {symbol: value for symbol, value in listed.items() if value is not None}

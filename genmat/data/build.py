@@ -292,7 +292,7 @@ def _rows_of_materials_project(key: str) -> Iterator[dict[str, Any]]:
     if not key:
         raise GenmatError("mp: no key given; write mp:KEY or set MP_API_KEY (next-gen.materialsproject.org/api)")
     try:
-        from mp_api.client import MPRester
+        from mp_api.client import MPRester  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise GenmatError("mp: the client is not installed; pip install 'genmat[mp]'") from None
     wanted = ["material_id", "structure", "formation_energy_per_atom", "energy_above_hull"]
@@ -321,7 +321,7 @@ def _rows_of_hub(name: str, skipped: dict[str, int]) -> Iterator[dict[str, Any]]
         raise GenmatError(f"hub:{name}: cannot be loaded ({' '.join(str(error).split())[:200]})") from None
     for split, part in parts.items():
         for number, row in enumerate(part, start=1):
-            candidate = row_candidate(row, f"{split}-{number}", f"hub:{name}")
+            candidate = row_candidate(dict(row), f"{split}-{number}", f"hub:{name}")
             known = dict(candidate.provenance.get("columns", {}))
             if len(parts) > 1:
                 known.setdefault("split", split)

@@ -69,7 +69,7 @@ def read_card(path: Path) -> tuple[dict[str, Any], str]:
     missing = [key for key in REQUIRED if not isinstance(header, Mapping) or key not in header]
     if missing or not header["genmat"].get("files"):
         raise GenmatError(f"{path}: header lacks {', '.join(missing) or 'genmat: files'}; add it")
-    return header, parts[2]
+    return dict(header), parts[2]
 
 
 def check_card(path: Path, root: Path) -> list[str]:

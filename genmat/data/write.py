@@ -83,6 +83,7 @@ def cif_text(candidate: Candidate) -> str:
     """CIF of the structure as it stands: all atoms of the cell in P1, 8 decimals, so that nothing is re-symmetrised."""
     from pymatgen.io.cif import CifWriter
 
+    assert candidate.structure is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         text = str(CifWriter(candidate.structure, significant_figures=8))
