@@ -1,0 +1,273 @@
+"""Minimise the energy of a crystal over positions and cell, inside the subspace its symmetry leaves free.
+
+A trust-region quasi-Newton method (damped BFGS: Nocedal & Wright, Numerical Optimization, ch. 4 and 18) started from a
+model Hessian of springs between neighbours, exponentially softer with distance (the preconditioner of Packwood et al.,
+J. Chem. Phys. 144, 164109, 2016, extended to strain). It needs a fraction of the steps of FIRE, and almost all of the
+time of a relaxation is spent in the potential.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from genmat.screening.potentials.base import Potential
+
+SPRING = 6.0  # eV/Å² between nearest neighbours; rescaled from the first step
+SPRING_DECAY = 3.0
+SIDEWAYS = 0.15  # stiffness across a spring relative to along it
+TRUST_START, TRUST_MAX = 0.15, 0.4  # Å, largest displacement of an atom in one step
+STRAIN_LENGTH = 4.0  # Å: a strain of 0.05 counts as a displacement of 0.2 Å
+NOISE = 1e-4  # eV, single-precision scatter of an energy
+
+# the six independent strains, as (3, 3) symmetric unit matrices
+_STRAINS = np.zeros((6, 3, 3))
+for _k, (_a, _b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
+    _STRAINS[_k, _a, _b] = _STRAINS[_k, _b, _a] = 1.0 if _a == _b else np.sqrt(0.5)
+
+
+class RelaxationError(Exception):
+    """A relaxation that cannot go on; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Where a minimisation ended.
+
+    Args:
+        structure: final geometry.
+        energy: eV, whole cell.
+        max_force: eV/Å, the largest of all atomic forces and of virial / n_atoms (as ASE's FrechetCellFilter).
+        converged: ``max_force`` reached the goal.
+        steps: evaluations spent.
+        hessian: (dof, dof) eV/Å², of all 3 n_atoms + 6 degrees of freedom.
+        energy_start: eV before the first step.
+    """
+
+    structure: Structure
+    energy: float
+    max_force: float
+    converged: bool
+    steps: int
+    hessian: np.ndarray
+    energy_start: float
+
+
+def symmetric_subspace(structure: Structure, rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
+    """Orthonormal basis of the displacements and strains that keep every operation.
+
+    Args:
+        structure: n atoms.
+        rotations: (g, 3, 3) integer matrices acting on fractional column vectors.
+        translations: (g, 3).
+
+    Returns:
+        (3 n + 6, m): columns span the invariant subspace, strains in the basis of six symmetric matrices.
+
+    Raises:
+        RelaxationError: an operation does not map the crystal onto itself.
+    """
+    n = len(structure)
+    frac, matrix = structure.frac_coords, structure.lattice.matrix
+    species = np.array([site.specie.Z for site in structure])
+    inverse = np.linalg.inv(matrix)
+    internal, cell = np.zeros((3 * n, 3 * n)), np.zeros((6, 6))
+    for w, t in zip(rotations, translations, strict=True):
+        cart = matrix.T @ w @ inverse.T  # rotation of Cartesian column vectors
+        gap = (frac @ w.T + t)[:, None] - frac[None]
+        gap -= np.round(gap)
+        distance = np.linalg.norm(gap @ matrix, axis=2) + 1e3 * (species[:, None] != species[None])
+        image = distance.argmin(axis=1)
+        if distance.min(axis=1).max() > 0.05 or len(set(image)) < n:
+            raise RelaxationError("symmetry operations do not fit the structure")
+        for i, j in enumerate(image):
+            internal[3 * j : 3 * j + 3, 3 * i : 3 * i + 3] += cart
+        turned = np.einsum("ab,kbc,dc->kad", cart, _STRAINS, cart)
+        cell += np.einsum("jab,kab->jk", _STRAINS, turned)
+    basis = [_fixed_space(internal / len(rotations)), _fixed_space(cell / len(rotations))]
+    out = np.zeros((3 * n + 6, basis[0].shape[1] + basis[1].shape[1]))
+    out[: 3 * n, : basis[0].shape[1]] = basis[0]
+    out[3 * n :, basis[0].shape[1] :] = basis[1]
+    return out
+
+
+def _fixed_space(projector: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh((projector + projector.T) / 2)
+    return vectors[:, values > 0.5]
+
+
+def spring_hessian(structure: Structure) -> np.ndarray:
+    """Model Hessian (3 n + 6, 3 n + 6), eV/Å² (strains: eV), positive semi-definite."""
+    from genmat.screening.potentials.neighbours import half_list
+
+    n, matrix = len(structure), structure.lattice.matrix
+    bonds = half_list(structure.cart_coords, matrix, 6.0)
+    vectors = structure.cart_coords[bonds.first] - structure.cart_coords[bonds.second] - bonds.image @ matrix
+    length = np.linalg.norm(vectors, axis=1)
+    nearest = np.full(n, np.inf)
+    np.minimum.at(nearest, bonds.first, length)
+    np.minimum.at(nearest, bonds.second, length)
+    nearest = np.clip(nearest, 1.5, 5.0)
+    scale = length / ((nearest[bonds.first] + nearest[bonds.second]) / 2)
+    keep = scale < 2.0
+    first, second, vectors, length = bonds.first[keep], bonds.second[keep], vectors[keep], length[keep]
+    stiffness = SPRING * np.exp(-SPRING_DECAY * np.maximum(scale[keep] - 1, -0.2))
+    unit = vectors / length[:, None]
+    # change of each bond vector with the unknowns, as three rows per bond: u_first - u_second + vector @ strain
+    rows = np.zeros((len(first), 3, 3 * n + 6))
+    index = np.arange(len(first))
+    for axis in range(3):
+        rows[index, axis, 3 * first + axis] += 1.0
+        rows[index, axis, 3 * second + axis] -= 1.0
+    rows[:, :, 3 * n :] = np.einsum("ba,kac->bck", vectors, _STRAINS)
+    along = np.einsum("ba,bad->bd", unit, rows) * np.sqrt(stiffness * (1 - SIDEWAYS))[:, None]
+    every = (rows * np.sqrt(stiffness * SIDEWAYS)[:, None, None]).reshape(-1, 3 * n + 6)
+    return along.T @ along + every.T @ every
+
+
+def minimise(
+    structure: Structure,
+    potential: Potential,
+    *,
+    basis: np.ndarray | None = None,
+    hessian: np.ndarray | None = None,
+    fmax: float = 0.05,
+    max_steps: int = 200,
+    deadline: float = np.inf,
+) -> Minimum:
+    """Relax positions and cell.
+
+    Args:
+        structure: starting geometry.
+        potential: evaluated once per step, on this structure alone.
+        basis: (3 n + 6, m) allowed directions; all when None.
+        hessian: starting Hessian, for instance of an earlier stage; springs when None.
+        fmax: eV/Å, goal for the forces inside the allowed directions and for virial / n_atoms.
+        max_steps: evaluations at most.
+        deadline: `time.monotonic` at which to give up.
+
+    Raises:
+        RelaxationError: energies that are no numbers, explosion, collapse, dissociation, time out.
+    """
+    problem = _Problem(structure, potential, basis)
+    model = spring_hessian(structure) if hessian is None else hessian
+    h = problem.reduce(model)
+    x = np.zeros(len(h))
+    energy, gradient, worst = problem.evaluate(x)
+    start, steps, trust, fresh = energy, 1, TRUST_START, hessian is None
+    while worst > fmax and steps < max_steps and len(x):
+        if time.monotonic() > deadline:
+            raise RelaxationError(f"time budget used up after {steps} steps")
+        step, clipped = _step(h, gradient, problem, trust)
+        new_energy, new_gradient, new_worst = problem.evaluate(x + step)
+        steps += 1
+        change, expected = new_energy - energy, gradient @ step + step @ h @ step / 2
+        h = _update(h, step, new_gradient - gradient, fresh)
+        fresh = False
+        if change > NOISE and not new_worst < 0.5 * worst:  # uphill: stay, look closer
+            trust = 0.35 * problem.size(step)
+            if trust < 1e-5:
+                break
+            continue
+        ratio = change / min(expected, -1e-12)
+        if ratio < 0.25 and change > -NOISE:
+            trust = max(0.5 * trust, 5e-3)
+        elif ratio > 0.6 and clipped:
+            trust = min(1.8 * trust, TRUST_MAX)
+        x, energy, gradient, worst = x + step, new_energy, new_gradient, new_worst
+    final = problem.geometry(x)
+    return Minimum(final, energy, worst, worst <= fmax, steps, problem.expand(h, model), start)
+
+
+def _step(h: np.ndarray, gradient: np.ndarray, problem: _Problem, trust: float) -> tuple[np.ndarray, bool]:
+    values, vectors = np.linalg.eigh(h)
+    values = np.maximum(np.abs(values), 1e-3 * max(abs(values[-1]), 1.0))
+    step = -(vectors / values) @ (vectors.T @ gradient)
+    size = problem.size(step)
+    return (step * (trust / size), True) if size > trust else (step, False)
+
+
+def _update(h: np.ndarray, s: np.ndarray, y: np.ndarray, fresh: bool) -> np.ndarray:
+    """Damped BFGS (Powell): stays positive definite whatever the curvature met."""
+    hs = h @ s
+    shs, sy = s @ hs, s @ y
+    if fresh and sy > 0:  # the springs know directions, not strength
+        factor = float(np.clip(sy / shs, 0.2, 5.0))
+        h, hs, shs = h * factor, hs * factor, shs * factor
+    if sy < 0.2 * shs:
+        theta = 0.8 * shs / (shs - sy)
+        y = theta * y + (1 - theta) * hs
+        sy = s @ y
+    return h - np.outer(hs, hs) / shs + np.outer(y, y) / sy
+
+
+class _Problem:
+    """Energy and gradient as functions of the free directions around a starting geometry.
+
+    Unknowns: displacements u (Å) in the undeformed crystal and a symmetric strain e; positions (X + u)(1 + e).
+    """
+
+    def __init__(self, structure: Structure, potential: Potential, basis: np.ndarray | None) -> None:
+        self.structure, self.potential, self.basis = structure, potential, basis
+        self.n = len(structure)
+        self.positions, self.matrix = structure.cart_coords, structure.lattice.matrix
+        self.volume = structure.volume
+
+    def reduce(self, full: np.ndarray) -> np.ndarray:
+        """A Hessian of all degrees of freedom, in the allowed directions."""
+        return full if self.basis is None else self.basis.T @ full @ self.basis
+
+    def expand(self, h: np.ndarray, model: np.ndarray) -> np.ndarray:
+        """Put what was learnt in the allowed directions into the model of all."""
+        if self.basis is None:
+            return h
+        b = self.basis
+        return model + b @ (h - b.T @ model @ b) @ b.T
+
+    def unpack(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        full = x if self.basis is None else self.basis @ x
+        return full[: 3 * self.n].reshape(-1, 3), np.einsum("k,kab->ab", full[3 * self.n :], _STRAINS)
+
+    def size(self, x: np.ndarray) -> float:
+        """Largest displacement, Å; a strain counts as if over 4 Å."""
+        moved, strain = self.unpack(x)
+        return max(float(np.linalg.norm(moved, axis=1).max()), STRAIN_LENGTH * float(np.abs(strain).max()), 1e-12)
+
+    def geometry(self, x: np.ndarray) -> Structure:
+        from pymatgen.core import Lattice, Structure
+
+        moved, strain = self.unpack(x)
+        deform = np.eye(3) + strain
+        positions = (self.positions + moved) @ deform
+        lattice = Lattice(self.matrix @ deform)
+        return Structure(lattice, self.structure.species, positions, coords_are_cartesian=True)
+
+    def evaluate(self, x: np.ndarray) -> tuple[float, np.ndarray, float]:
+        """Energy (eV), gradient in the allowed directions, largest generalised force (eV/Å)."""
+        crystal = self.geometry(x)
+        swell = crystal.volume / self.volume
+        if not 0.2 < swell < 5:
+            raise RelaxationError("cell exploded" if swell > 1 else "cell collapsed")
+        result = self.potential.evaluate([crystal])
+        energy, force = float(result.energies[0]), result.forces[0]
+        virial = result.stresses[0] * crystal.volume
+        if not (np.isfinite(energy) and np.isfinite(force).all() and np.isfinite(virial).all()):
+            raise RelaxationError("potential returned no number")
+        _, strain = self.unpack(x)
+        deform = np.eye(3) + strain
+        full = np.empty(3 * self.n + 6)
+        full[: 3 * self.n] = -(force @ deform).ravel()  # deform is symmetric
+        full[3 * self.n :] = np.einsum("kab,ab->k", _STRAINS, np.linalg.solve(deform, virial))
+        gradient = full if self.basis is None else self.basis.T @ full
+        # net force is the potential's rounding, not a reason to go on
+        inside = full if self.basis is None else self.basis @ gradient
+        atoms = inside[: 3 * self.n].reshape(-1, 3)
+        pull = np.linalg.norm(atoms - atoms.mean(0), axis=1).max()
+        stretch = np.abs(np.einsum("k,kab->ab", inside[3 * self.n :], _STRAINS)).max() / self.n
+        return energy, gradient, float(max(pull, stretch))

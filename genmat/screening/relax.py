@@ -1,0 +1,244 @@
+"""Relax candidates with a potential: first inside their symmetry, then, after a small rattle, freely.
+
+The result of one candidate depends on that candidate, the settings and the seed alone: every crystal is relaxed by
+itself, its rattle is seeded by its id, and the budget is counted in steps (the wall clock is an emergency exit).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genmat.candidate import Candidate
+from genmat.crystal.prototype import from_structure
+from genmat.crystal.realise import realise
+from genmat.errors import GenmatError
+from genmat.screening.optimise import Minimum, RelaxationError, minimise, symmetric_subspace
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from genmat.screening.potentials.base import Potential
+
+SYMPREC = 0.1  # Å
+KEEP_SYMMETRY = 1e-3  # eV/atom the free stage must gain before the symmetric crystal is given up
+FREE_GOAL = 0.5  # of fmax: a rattled saddle may already fulfil fmax itself, and would be taken for a minimum
+MIN_DISTANCE = 0.5  # Å
+REACH = 6.0  # Å: an atom without a neighbour this near has left the crystal
+LOWEST_ENERGY = -20.0  # eV/atom: twice the cohesion of any solid; below it a potential has broken down
+
+
+@dataclass(frozen=True)
+class RelaxSettings:
+    """How to relax; see `relax` for the meaning of each."""
+
+    fmax: float = 0.05
+    max_steps: int = 200
+    time_budget_s: float = 600.0
+    symmetric_first: bool = True
+    rattle: float = 0.02
+    seed: int = 0
+    max_atoms: int = 200
+
+
+def relax(
+    candidates: Iterable[Candidate],
+    potential: Potential,
+    *,
+    fmax: float = 0.05,
+    max_steps: int = 200,
+    time_budget_s: float = 600.0,
+    symmetric_first: bool = True,
+    rattle: float = 0.02,
+    seed: int = 0,
+    workers: int = 1,
+    max_atoms: int = 200,
+) -> Iterator[Candidate]:
+    """Relax positions and cell of every candidate.
+
+    Args:
+        candidates: with a structure, or a protostructure with geometry; failed ones pass unchanged.
+        potential: kept resident in every worker.
+        fmax: eV/Å, goal for forces and for virial per atom.
+        max_steps: evaluations per candidate, both stages together; beyond it ``converged`` is False.
+        time_budget_s: wall-clock seconds per candidate, after which it fails.
+        symmetric_first: relax inside the space group found (0.1 Å) before rattling.
+        rattle: Å, standard deviation of the displacements before the free stage; 0 skips that stage.
+        seed: of the rattle, together with the candidate's id.
+        workers: processes, one torch thread each; a worker that dies is replaced and its candidate tried once more.
+        max_atoms: larger primitive cells fail.
+
+    Yields:
+        Each candidate once, as soon as it is done, in any order: with the relaxed primitive structure, its new
+        protostructure and ``energy_per_atom``, ``energy_initial_per_atom`` (eV/atom), ``max_force`` (eV/Å),
+        ``relax_steps``, ``converged``, ``volume_change`` (fraction), ``potential``, ``spacegroup_initial``; or failed
+        with the reason. Never an exception.
+    """
+    settings = RelaxSettings(fmax, max_steps, time_budget_s, symmetric_first, rattle, seed, max_atoms)
+    if workers <= 1:
+        for candidate in candidates:
+            yield relax_one(candidate, potential, settings)
+        return
+    from genmat.screening.pool import run_pool
+
+    yield from run_pool(candidates, potential, settings, workers)
+
+
+def relax_one(candidate: Candidate, potential: Potential, settings: RelaxSettings | None = None) -> Candidate:
+    """Relax one candidate; any problem becomes its failure."""
+    from threadpoolctl import threadpool_limits
+
+    if candidate.failure is not None:
+        return candidate
+    try:
+        with threadpool_limits(1):  # sums in the linear algebra must not depend on the number of cores
+            return _relax(candidate, potential, settings or RelaxSettings())
+    except (RelaxationError, GenmatError) as error:
+        return candidate.fail("relax", str(error))
+    except Exception as error:  # a third-party potential may raise anything; the campaign goes on
+        return candidate.fail("relax", f"{type(error).__name__}: {error}")
+
+
+def _relax(candidate: Candidate, potential: Potential, settings: RelaxSettings) -> Candidate:
+    deadline = time.monotonic() + settings.time_budget_s
+    start = _starting_structure(candidate)
+    strange = sorted({s.symbol for s in start.composition} - set(potential.info.elements))
+    if strange:
+        raise RelaxationError(f"{potential.info.name} does not cover {', '.join(strange)}")
+    crystal, operations, number = symmetrise(start)
+    if len(crystal) > settings.max_atoms:
+        raise RelaxationError(f"{len(crystal)} atoms, more than {settings.max_atoms}")
+    _check_geometry(crystal)
+
+    minimum, steps = _two_stages(candidate.id, crystal, operations, potential, settings, deadline)
+    _check_geometry(minimum.structure)
+    if minimum.energy / len(crystal) < LOWEST_ENERGY:
+        raise RelaxationError("energy fell below anything physical")
+    done = candidate.replace(structure=minimum.structure, protostructure=from_structure(minimum.structure, SYMPREC))
+    return done.add(
+        energy_per_atom=minimum.energy / len(crystal),
+        energy_initial_per_atom=minimum.energy_start / len(crystal),
+        max_force=minimum.max_force,
+        relax_steps=steps,
+        converged=minimum.converged,
+        volume_change=minimum.structure.volume / crystal.volume - 1,
+        potential=potential.info.source,
+        spacegroup_initial=number,
+    )
+
+
+def _two_stages(
+    name: str, crystal: Structure, operations: tuple, potential: Potential, settings: RelaxSettings, deadline: float
+) -> tuple[Minimum, int]:
+    """Minimum and evaluations spent; its ``energy_start`` is that of the crystal given."""
+    from dataclasses import replace
+
+    basis = symmetric_subspace(crystal, *operations)
+    if not settings.symmetric_first or len(operations[0]) == 1:
+        free = minimise(crystal, potential, fmax=settings.fmax, max_steps=settings.max_steps, deadline=deadline)
+        return free, free.steps
+    bound = minimise(
+        crystal, potential, basis=basis, fmax=settings.fmax, max_steps=settings.max_steps, deadline=deadline
+    )
+    left = settings.max_steps - bound.steps
+    if settings.rattle <= 0 or left < 1:
+        return bound, bound.steps
+    free = minimise(
+        rattled(bound.structure, settings.rattle, name, settings.seed),
+        potential,
+        hessian=bound.hessian,
+        fmax=settings.fmax * FREE_GOAL,
+        max_steps=left,
+        deadline=deadline,
+    )
+    both = bound.converged and free.max_force <= settings.fmax
+    free = replace(free, converged=free.max_force <= settings.fmax)
+    gained = (bound.energy - free.energy) / len(crystal) > KEEP_SYMMETRY
+    best = replace(free, energy_start=bound.energy_start) if gained else replace(bound, converged=both)
+    return best, bound.steps + free.steps
+
+
+def symmetrise(structure: Structure, symprec: float = SYMPREC) -> tuple[Structure, tuple[np.ndarray, np.ndarray], int]:
+    """Primitive cell with exact symmetry, its operations and its space group.
+
+    Where the symmetry cannot be made exact, the structure comes back as it is, in P1.
+
+    Returns:
+        structure, (rotations (g, 3, 3), translations (g, 3)) on fractional columns, space group number.
+    """
+    import moyopy
+    from pymatgen.core import Lattice, Structure
+
+    def dataset(lattice: np.ndarray, coords: np.ndarray, numbers: list[int], tolerance: float):
+        cell = moyopy.Cell(np.asarray(lattice).tolist(), np.asarray(coords).tolist(), numbers)
+        return moyopy.MoyoDataset(cell, symprec=tolerance)
+
+    try:
+        numbers = [site.specie.Z for site in structure]
+        small = dataset(structure.lattice.matrix, structure.frac_coords, numbers, symprec).prim_std_cell
+        exact = dataset(small.basis, small.positions, list(small.numbers), 1e-3)
+        crystal = Structure(Lattice(small.basis), small.numbers, small.positions)
+        operations = (np.array(exact.operations.rotations), np.array(exact.operations.translations))
+        symmetric_subspace(crystal, *operations)
+        return crystal, operations, int(exact.number)
+    except Exception:  # moyopy raises types of its own; without symmetry the crystal can still be relaxed
+        return structure, (np.eye(3)[None], np.zeros((1, 3))), 1
+
+
+def rattled(structure: Structure, size: float, name: str, seed: int) -> Structure:
+    """Copy with Gaussian displacements (Å, standard deviation ``size``) and strains (``size`` per Å).
+
+    Seeded by ``name`` and ``seed``. The strains cost about the energy of the displacements; much smaller ones leave
+    forces below any fmax, and an unstable cell would pass for a minimum.
+    """
+    from pymatgen.core import Lattice, Structure
+
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+    positions = structure.cart_coords + rng.normal(scale=size, size=(len(structure), 3))
+    strain = rng.normal(scale=size, size=(3, 3))
+    deform = np.eye(3) + (strain + strain.T) / 2
+    lattice = Lattice(structure.lattice.matrix @ deform)
+    return Structure(lattice, structure.species, positions @ deform, coords_are_cartesian=True)
+
+
+def _starting_structure(candidate: Candidate) -> Structure:
+    """The candidate's crystal with plain elements (no oxidation states or isotopes)."""
+    from pymatgen.core import Element, Structure
+
+    structure = candidate.structure
+    if structure is None:
+        if candidate.protostructure is None:
+            raise RelaxationError("neither structure nor protostructure")
+        structure = realise(candidate.protostructure)
+    if not structure.is_ordered:
+        raise RelaxationError("partial occupancies")
+    try:
+        numbers = [site.specie.Z for site in structure]
+        plain = [Element.from_Z(z) for z in numbers]
+    except (AttributeError, ValueError):
+        raise RelaxationError("a site without an element") from None
+    if not (np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()):
+        raise RelaxationError("coordinates that are no numbers")
+    if structure.volume < 1e-3:
+        raise RelaxationError("cell without volume")
+    return Structure(structure.lattice, plain, structure.frac_coords)
+
+
+def _check_geometry(structure: Structure) -> None:
+    """Atoms neither on top of each other nor out of each other's reach."""
+    from genmat.screening.potentials.neighbours import half_list
+
+    bonds = half_list(structure.cart_coords, structure.lattice.matrix, REACH)
+    vectors = structure.cart_coords[bonds.first] - structure.cart_coords[bonds.second]
+    length = np.linalg.norm(vectors - bonds.image @ structure.lattice.matrix, axis=1)
+    if length.min(initial=np.inf) < MIN_DISTANCE:
+        raise RelaxationError(f"atoms {length.min():.2f} Å apart, closer than {MIN_DISTANCE} Å")
+    lonely = len(structure) - len(np.union1d(bonds.first, bonds.second))
+    if lonely:
+        raise RelaxationError(f"dissociated: {lonely} atoms without a neighbour within {REACH:g} Å")
