@@ -67,16 +67,26 @@ def test_unknown_model(tmp_path: Path) -> None:
 
 def test_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    refused(genmat("screen", "empty", "--out", "o", "--potential", "lj", cwd=tmp_path), "empty", "no structures")
+    refused(
+        genmat("screen", "empty", "--out", "o", "--potential", "lj", "--reference", "none", cwd=tmp_path),
+        "empty",
+        "no structures",
+    )
 
 
 def test_missing_path(tmp_path: Path) -> None:
-    refused(genmat("screen", "nowhere.cif", "--out", "o", "--potential", "lj", cwd=tmp_path), "nowhere.cif")
+    refused(
+        genmat("screen", "nowhere.cif", "--out", "o", "--potential", "lj", "--reference", "none", cwd=tmp_path),
+        "nowhere.cif",
+    )
 
 
 def test_broken_cif(tmp_path: Path) -> None:
     (tmp_path / "broken.cif").write_text(CIF[: CIF.index("loop_")] + "loop_\n_atom_site_fract_x\n0.5 what\n")
-    refused(genmat("screen", "broken.cif", "--out", "o", "--potential", "lj", cwd=tmp_path), "broken.cif")
+    refused(
+        genmat("screen", "broken.cif", "--out", "o", "--potential", "lj", "--reference", "none", cwd=tmp_path),
+        "broken.cif",
+    )
 
 
 def test_unknown_potential(salt: Path) -> None:
@@ -87,7 +97,11 @@ def test_unknown_potential(salt: Path) -> None:
 def test_unwritable_output(salt: Path) -> None:
     (salt.parent / "file").write_text("")
     for out in ("file", "file/below", "/proc/genmat"):
-        refused(genmat("screen", salt, "--out", out, "--potential", "lj", cwd=salt.parent), out, "--out")
+        refused(
+            genmat("screen", salt, "--out", out, "--potential", "lj", "--reference", "none", cwd=salt.parent),
+            out,
+            "--out",
+        )
     refused(genmat("generate", "--n", "1", "--out", "file/x.csv", cwd=salt.parent), "file/x.csv")
 
 
@@ -98,7 +112,10 @@ def test_campaign_of_another_version(salt: Path) -> None:
         db.execute("CREATE TABLE meta (key TEXT, value TEXT)")
         db.execute("PRAGMA user_version = 99")
     db.close()
-    refused(genmat("screen", salt, "--out", "o", "--potential", "lj", cwd=salt.parent), "campaign format 99")
+    refused(
+        genmat("screen", salt, "--out", "o", "--potential", "lj", "--reference", "none", cwd=salt.parent),
+        "campaign format 99",
+    )
     refused(genmat("report", "o", cwd=salt.parent), "campaign format 99")
 
 
