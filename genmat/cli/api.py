@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,30 +13,38 @@ from genmat.candidate import Candidate
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from genmat.cli.pipelines import Screening
+    from genmat.cli.settings import Screening
 
 
 def generate(
     n: int,
     *,
-    elements: str | Sequence[str] | None = None,
+    elements: str | Iterable[str] | None = None,
+    required: str | Iterable[str] | None = None,
     formula: str | None = None,
     spacegroup: int | None = None,
-    model: str = "crystal-gpt",
+    prototype: str | None = None,
+    model: str | Path = "crystal-gpt",
     max_atoms: int = 20,
+    e_above_hull: float | None = 0.025,
     temperature: float = 1.0,
+    top_p: float = 1.0,
     seed: int = 0,
 ) -> list[Candidate]:
     """Generate crystals with a shipped model (or one in a folder).
 
     Args:
         n: number of candidates.
-        elements: chemical system, ``"Li-P-S"`` or a list.
+        elements: that may occur, ``"Li-P-S"`` or a list: the chemical system.
+        required: elements that must occur.
         formula: composition to find structures for, ``"BaTiO3"``.
         spacegroup: international number.
+        prototype: label to decorate, ``"ABC3_cP5_221_a_b_c"``.
         model: name of a shipped model, or a folder.
         max_atoms: in the primitive cell.
-        temperature: of sampling.
+        e_above_hull: asked of the model, eV/atom; None asks for nothing.
+        temperature: of sampling; below 1 prefers what is likely.
+        top_p: share of probability kept of each word's distribution.
         seed: same seed, same candidates.
 
     Returns:
@@ -45,11 +53,13 @@ def generate(
     Raises:
         GenmatError: unknown element, formula that is none, space group out of range, unknown model.
     """
-    from genmat.cli.pipelines import Prompt, generate_candidates
-    from genmat.crystal.composition import parse_elements
+    from genmat.cli.pipelines import generate_candidates
+    from genmat.cli.settings import Prompt
 
-    wanted = tuple(parse_elements(elements)) if elements is not None else None
-    return generate_candidates(Prompt(n, wanted, formula, spacegroup, model, max_atoms, temperature, seed))
+    chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
+    return list(
+        generate_candidates(Prompt(n, *chemistry, str(model), max_atoms, e_above_hull, temperature, top_p, seed))
+    )
 
 
 def screen(
@@ -96,12 +106,16 @@ def discover(
     n: int = 1000,
     *,
     relax: int = 48,
-    elements: str | Sequence[str] | None = None,
+    elements: str | Iterable[str] | None = None,
+    required: str | Iterable[str] | None = None,
     formula: str | None = None,
     spacegroup: int | None = None,
-    model: str = "crystal-gpt",
+    prototype: str | None = None,
+    model: str | Path = "crystal-gpt",
     max_atoms: int = 20,
+    e_above_hull: float | None = 0.025,
     temperature: float = 1.0,
+    top_p: float = 1.0,
     out: str | Path | None = None,
     potential: str = "chgnet",
     reference: str | Path | None = None,
@@ -120,11 +134,11 @@ def discover(
     Raises:
         GenmatError: as `generate` and `screen`.
     """
-    from genmat.cli.pipelines import Prompt, run_discover
-    from genmat.crystal.composition import parse_elements
+    from genmat.cli.pipelines import run_discover
+    from genmat.cli.settings import Prompt
 
-    wanted = tuple(parse_elements(elements)) if elements is not None else None
-    prompt = Prompt(n, wanted, formula, spacegroup, model, max_atoms, temperature, seed)
+    chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
+    prompt = Prompt(n, *chemistry, str(model), max_atoms, e_above_hull, temperature, top_p, seed)
     screening = _screening(potential, reference, known, fmax, max_steps, workers, seed)
     return _finish(lambda folder: run_discover(prompt, relax, folder, screening, progress=progress), out)
 
@@ -132,7 +146,7 @@ def discover(
 def _screening(
     potential: str, reference: Any, known: Any, fmax: float, max_steps: int, workers: int | None, seed: int
 ) -> Screening:
-    from genmat.cli.pipelines import Screening
+    from genmat.cli.settings import Screening
 
     source, phases = (None if path is None else str(path) for path in (reference, known))
     return Screening(potential, source, phases, fmax, max_steps, workers or os.cpu_count() or 1, seed)
@@ -148,6 +162,10 @@ def _finish(run: Callable[[Path], Any], out: str | Path | None) -> list[Candidat
         return ordered(outcome.candidates)
     with tempfile.TemporaryDirectory(prefix="genmat-") as folder:
         return ordered(run(Path(folder)).candidates)
+
+
+def _joined(elements: str | Iterable[str] | None) -> str | None:
+    return elements if elements is None or isinstance(elements, str) else "-".join(elements)
 
 
 def _path(source: str | Path | list[Candidate]) -> Path | list[Candidate]:

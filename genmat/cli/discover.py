@@ -15,11 +15,15 @@ def discover(
     n: Annotated[int, typer.Option("--n", "-n", help="Number of candidates to generate.")] = 1000,
     relax: Annotated[int, typer.Option(help="How many of them to relax: the most promising new ones.")] = 48,
     elements: opt.Elements = None,
+    required: opt.Required = None,
     formula: opt.Formula = None,
     spacegroup: opt.SpaceGroup = None,
+    prototype: opt.Prototype = None,
     model: opt.Model = "crystal-gpt",
     max_atoms: opt.MaxAtoms = 20,
+    e_above_hull: opt.EHull = 0.025,
     temperature: opt.Temperature = 1.0,
+    top_p: opt.TopP = 1.0,
     potential: opt.Potential = "chgnet",
     reference: opt.Reference = None,
     known: opt.Known = None,
@@ -34,12 +38,13 @@ def discover(
     import os
 
     from genmat.cli.console import note, progress
-    from genmat.cli.pipelines import Prompt, Screening, run_discover
+    from genmat.cli.pipelines import run_discover
+    from genmat.cli.settings import Prompt, Screening
     from genmat.cli.summary import conclude, typed
-    from genmat.crystal.composition import parse_elements
 
-    wanted = tuple(parse_elements(elements)) if elements is not None else None
-    prompt = Prompt(n, wanted, formula, spacegroup, model, max_atoms, temperature, seed)
+    prompt = Prompt(
+        n, elements, required, formula, spacegroup, prototype, model, max_atoms, e_above_hull, temperature, top_p, seed
+    )
     screening = Screening(potential, reference, known, fmax, max_steps, workers or os.cpu_count() or 1, seed)
     note(f"generating {n} crystals, relaxing {relax} of them with {potential}; results go to {out}")
     with progress() as shown:

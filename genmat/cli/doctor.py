@@ -139,17 +139,13 @@ def _known_phases() -> list[Check]:
 
 
 def _models() -> list[Check]:
-    from genmat.generation import find_model, shipped_models
+    from genmat.generation.sampler import model_folders
 
-    names = shipped_models()
-    if not names:
+    found = model_folders()
+    if not found:
         return [Check("models", "fail", "none shipped; reinstall genmat")]
-    return [Check(f"model {name}", "ok", _size(find_model(name))) for name in names]
-
-
-def _size(folder: Path) -> str:
-    weights = folder / "model.safetensors"
-    return f"{weights.stat().st_size / 1e6:.1f} MB" if weights.is_file() else "no weights"
+    sizes = {name: (folder / "model.safetensors").stat().st_size / 1e6 for name, folder in found.items()}
+    return [Check(f"model {name}", "ok", f"{size:.1f} MB") for name, size in sizes.items()]
 
 
 def _folder() -> list[Check]:

@@ -14,27 +14,34 @@ def generate(
     out: Annotated[Path, typer.Option(help="File (.csv, .jsonl, .extxyz) or, without an ending, folder of CIFs.")],
     n: Annotated[int, typer.Option("--n", "-n", help="Number of candidates.")] = 100,
     elements: opt.Elements = None,
+    required: opt.Required = None,
     formula: opt.Formula = None,
     spacegroup: opt.SpaceGroup = None,
+    prototype: opt.Prototype = None,
     model: opt.Model = "crystal-gpt",
     max_atoms: opt.MaxAtoms = 20,
+    e_above_hull: opt.EHull = 0.025,
     temperature: opt.Temperature = 1.0,
+    top_p: opt.TopP = 1.0,
     seed: opt.Seed = 0,
     json: opt.Json = False,
 ) -> None:
     """Generate crystals: free, in a chemical system, of a formula, or in a space group."""
     import time
 
-    from genmat.cli.console import emit, note
-    from genmat.cli.pipelines import Prompt, check_prompt, generate_candidates
-    from genmat.crystal.composition import parse_elements
+    from genmat.cli.console import emit, note, progress
+    from genmat.cli.pipelines import generate_candidates
+    from genmat.cli.settings import Prompt, check_prompt
     from genmat.data.write import check_target, write_structures
 
-    wanted = tuple(parse_elements(elements)) if elements is not None else None
-    prompt = check_prompt(Prompt(n, wanted, formula, spacegroup, model, max_atoms, temperature, seed))
+    prompt = Prompt(
+        n, elements, required, formula, spacegroup, prototype, model, max_atoms, e_above_hull, temperature, top_p, seed
+    )
+    check_prompt(prompt)
     check_target(out)
     start = time.perf_counter()
-    candidates = generate_candidates(prompt)
+    with progress() as shown:
+        candidates = list(generate_candidates(prompt, shown))
     seconds = time.perf_counter() - start
     written = write_structures(candidates, out)
     distinct = len({c.protostructure.label for c in candidates if c.protostructure is not None})

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-Elements = Annotated[str | None, typer.Option(help="Chemical system to stay in, such as Li-P-S.")]
+Elements = Annotated[str | None, typer.Option(help="Elements that may occur: the chemical system, such as Li-P-S.")]
+Required = Annotated[str | None, typer.Option(help="Elements that must occur, such as Li-P.")]
+Prototype = Annotated[str | None, typer.Option(help="Prototype to decorate, such as ABC3_cP5_221_a_b_c.")]
+EHull = Annotated[float, typer.Option("--e-above-hull", help="Energy above hull asked of the model, eV/atom.")]
+TopP = Annotated[float, typer.Option(help="Share of probability kept of each word's distribution.")]
 Formula = Annotated[str | None, typer.Option(help="Composition to find structures for, such as BaTiO3.")]
 SpaceGroup = Annotated[int | None, typer.Option(help="International number of the space group, 1 to 230.")]
 Model = Annotated[str, typer.Option(help="Name of a shipped model, or its folder.")]

@@ -6,10 +6,9 @@ The command line and the Python verbs (`genmat.cli.api`) both run these.
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,63 +16,12 @@ from typing import Any
 from genmat import __version__
 from genmat.campaign import Campaign, Stage
 from genmat.candidate import Candidate
+from genmat.cli.settings import Prompt, Screening, check_prompt
 from genmat.errors import GenmatError
 
 Progress = Callable[[str, int, int], None]
 NEAR_HULL = 0.05
 """eV/atom; what counts as near the hull in counts and reports."""
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What to generate. At most one of formula and elements; nothing = free generation.
-
-    Attributes:
-        n: number of candidates.
-        elements: the chemical system to stay in.
-        formula: the composition to find structures for.
-        spacegroup: international number, 1 to 230.
-        model: name of a shipped model, or a folder.
-        max_atoms: in the primitive cell.
-        temperature: of sampling; below 1 sharpens the distribution.
-        seed: same seed, same candidates.
-    """
-
-    n: int = 100
-    elements: tuple[str, ...] | None = None
-    formula: str | None = None
-    spacegroup: int | None = None
-    model: str = "crystal-gpt"
-    max_atoms: int = 20
-    temperature: float = 1.0
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Screening:
-    """How to relax and what to compare with.
-
-    Attributes:
-        potential: name in the entry-point group ``genmat.potentials`` or ``module:Class``.
-        reference: of the hull: None = the shipped table, a file, ``mp:<key>``, or ``none`` = no hull.
-        known: table of structures (Parquet) that decides what is new; None = the shipped fingerprints.
-        fmax: force below which a relaxation has converged (eV/Å).
-        max_steps: of each relaxation.
-        workers: processes; does not change results.
-        seed: of the rattle.
-    """
-
-    potential: str = "chgnet"
-    reference: str | None = None
-    known: str | None = None
-    fmax: float = 0.05
-    max_steps: int = 150
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
-    seed: int = 0
-
-    def settings(self) -> dict[str, Any]:
-        """What decides the result: everything but the number of workers."""
-        return {name: value for name, value in asdict(self).items() if name != "workers"}
 
 
 @dataclass(frozen=True)
@@ -99,40 +47,23 @@ class Outcome:
         }
 
 
-def generate_candidates(prompt: Prompt) -> list[Candidate]:
-    """Candidates of the model for a prompt.
+def generate_candidates(prompt: Prompt, progress: Progress | None = None) -> Iterator[Candidate]:
+    """Candidates of the model for a prompt, as they are made.
 
     Raises:
-        GenmatError: unknown element, formula that is none, space group out of range, unknown model.
+        GenmatError: a prompt that `check_prompt` refuses or no crystal fulfils, or an unknown model.
     """
-    from genmat.generation import sample
+    from genmat.generation.sampler import generate
 
-    return list(sample(**asdict(check_prompt(prompt))))
+    made = generate(**asdict(check_prompt(prompt)))
 
+    def counted() -> Iterator[Candidate]:
+        for done, candidate in enumerate(made, start=1):
+            yield candidate
+            if progress is not None:
+                progress("generate", done, prompt.n)
 
-def check_prompt(prompt: Prompt) -> Prompt:
-    """The prompt with its elements and formula in normal form.
-
-    Raises:
-        GenmatError: as `generate_candidates`, but before any model is loaded.
-    """
-    from dataclasses import replace
-
-    from genmat.crystal.composition import parse_elements, parse_formula, reduced_formula
-
-    if prompt.n < 1:
-        raise GenmatError(f"n {prompt.n}: nothing to generate; ask for at least 1")
-    if prompt.max_atoms < 1:
-        raise GenmatError(f"max-atoms {prompt.max_atoms}: no room for an atom; give at least 1")
-    if not prompt.temperature > 0:
-        raise GenmatError(f"temperature {prompt.temperature}: not positive; 1 is the model's own distribution")
-    if prompt.spacegroup is not None and not 1 <= prompt.spacegroup <= 230:
-        raise GenmatError(f"space group {prompt.spacegroup}: there is none; give a number from 1 to 230")
-    if prompt.elements is not None and prompt.formula is not None:
-        raise GenmatError("elements and formula: only one of them fixes the chemistry; leave the other out")
-    elements = tuple(sorted(parse_elements(prompt.elements))) if prompt.elements is not None else None
-    formula = reduced_formula(parse_formula(prompt.formula)) if prompt.formula is not None else None
-    return replace(prompt, elements=elements, formula=formula)
+    return counted()
 
 
 def run_screen(
@@ -191,7 +122,7 @@ def run_discover(
     plan = [_valid(), *_matching(screening), select, *stages, *_matching(screening, "_relaxed"), _rank()]
     card = _run_card(command or "genmat discover", prompt.seed, {"model": prompt.model, **info})
     with Campaign.open(out, command="discover", settings=settings, fresh=fresh) as campaign:
-        return _run(campaign, lambda: generate_candidates(prompt), "generate", plan, card, progress)
+        return _run(campaign, lambda: generate_candidates(prompt, progress), "generate", plan, card, progress)
 
 
 def stored_outcome(folder: Path) -> Outcome:

@@ -29,7 +29,8 @@ def screen(
     import os
 
     from genmat.cli.console import progress
-    from genmat.cli.pipelines import Screening, run_screen
+    from genmat.cli.pipelines import run_screen
+    from genmat.cli.settings import Screening
     from genmat.cli.summary import conclude, typed
 
     screening = Screening(potential, reference, known, fmax, max_steps, workers or os.cpu_count() or 1, seed)

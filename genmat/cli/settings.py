@@ -1,0 +1,86 @@
+"""What a user asks for: the prompt of the model, and how to screen."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from genmat.errors import GenmatError
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What to generate; nothing but n = free generation. See `genmat.generation.sampler.generate`.
+
+    Attributes:
+        n: number of candidates.
+        elements: symbols that may occur: the chemical system to stay in.
+        required: symbols that must occur.
+        formula: the composition to find structures for, instead of elements.
+        spacegroup: international number, 1 to 230.
+        prototype: label of a prototype to decorate, such as ABC3_cP5_221_a_b_c.
+        model: name of a shipped model, or a folder.
+        max_atoms: in the primitive cell.
+        e_above_hull: asked of the model, eV/atom; None asks for nothing.
+        temperature: of sampling; below 1 prefers what is likely.
+        top_p: share of probability kept of each word's distribution.
+        seed: same seed, same candidates.
+    """
+
+    n: int = 100
+    elements: str | None = None
+    required: str | None = None
+    formula: str | None = None
+    spacegroup: int | None = None
+    prototype: str | None = None
+    model: str = "crystal-gpt"
+    max_atoms: int = 20
+    e_above_hull: float | None = 0.025
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Screening:
+    """How to relax and what to compare with.
+
+    Attributes:
+        potential: name in the entry-point group ``genmat.potentials`` or ``module:Class``.
+        reference: of the hull: None = the shipped table, a file, ``mp:<key>``, or ``none`` = no hull.
+        known: table of structures (Parquet) that decides what is new; None = the shipped fingerprints.
+        fmax: force below which a relaxation has converged (eV/Å).
+        max_steps: of each relaxation.
+        workers: processes; does not change results.
+        seed: of the rattle.
+    """
+
+    potential: str = "chgnet"
+    reference: str | None = None
+    known: str | None = None
+    fmax: float = 0.05
+    max_steps: int = 150
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    seed: int = 0
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the result: everything but the number of workers."""
+        return {name: value for name, value in asdict(self).items() if name != "workers"}
+
+
+def check_prompt(prompt: Prompt) -> Prompt:
+    """The prompt with its elements and formula in normal form.
+
+    Raises:
+        GenmatError: unknown element, formula that is none, space group out of range: all before a model is loaded.
+    """
+    from genmat.crystal.composition import parse_elements, parse_formula, reduced_formula
+
+    if prompt.n < 1:
+        raise GenmatError(f"n {prompt.n}: nothing to generate; ask for at least 1")
+    if prompt.spacegroup is not None and not 1 <= prompt.spacegroup <= 230:
+        raise GenmatError(f"space group {prompt.spacegroup}: there is none; give a number from 1 to 230")
+    system, needed = ("-".join(parse_elements(text)) if text else None for text in (prompt.elements, prompt.required))
+    formula = reduced_formula(parse_formula(prompt.formula)) if prompt.formula is not None else None
+    return replace(prompt, elements=system, required=needed, formula=formula)
