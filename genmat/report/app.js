@@ -1,6 +1,10 @@
 // Start the page: theme, cards, viewer, table; charts when they come near.
 
-$("theme").onclick = () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+$("theme").onclick = () => {
+  const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  try { localStorage.setItem("genmat-theme", theme); } catch { /* private windows refuse storage */ }
+  setTheme(theme);
+};
 initViewer();
 initCards();
 initTable();

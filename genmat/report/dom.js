@@ -87,7 +87,6 @@ function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   const dark = theme === "dark";
   $("theme").setAttribute("aria-pressed", String(dark));
-  try { localStorage.setItem("genmat-theme", theme); } catch { /* private windows refuse storage */ }
   themeListeners.forEach((listener) => listener());
 }
 
@@ -107,6 +106,6 @@ function whenNear(node, run) {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     observer.disconnect();
     run();
-  }, { rootMargin: "400px" });
+  }, { rootMargin: "150px" });
   observer.observe(node);
 }

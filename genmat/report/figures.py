@@ -94,8 +94,9 @@ def on_shortlist(candidate: Candidate) -> bool:
     """Alive, within `NEAR_HULL` of the hull, and not found to be known or a duplicate."""
     results = candidate.results
     energy = _number(results.get("e_above_hull"))
-    near = energy is not None and energy <= NEAR_HULL
-    return near and candidate.failure is None and results.get("novel") is not False and results.get("unique") is not False
+    if candidate.failure is not None or energy is None or energy > NEAR_HULL:
+        return False
+    return results.get("novel") is not False and results.get("unique") is not False
 
 
 def headline(candidates: Sequence[Candidate]) -> dict[str, Any]:
@@ -124,11 +125,11 @@ def spacegroup_counts(rows: Sequence[Sequence[Any]]) -> dict[int, int]:
     return dict(Counter(r[column] for r in rows if r[column]))
 
 
-def pack_structure(structure: Structure) -> list[Any] | None:
+def pack_structure(structure: Structure, conventional: bool = True) -> list[Any] | None:
     """A structure as ``[cell, symbols, coordinates, occupancies, view]``, or None when it holds a non-finite number.
 
     ``cell`` is a, b, c (Å), α, β, γ (°); ``coordinates`` is the flat list of fractional ones; ``occupancies`` is 0
-    when every site is full; ``view`` see `conventional_view`.
+    when every site is full; ``view`` see `conventional_view`, 0 unless ``conventional``.
     """
     cell = [round(float(v), 5) for v in (*structure.lattice.abc, *structure.lattice.angles)]
     symbols, coordinates, occupancies = [], [], []
@@ -140,7 +141,7 @@ def pack_structure(structure: Structure) -> list[Any] | None:
     if not np.isfinite(cell + coordinates).all():
         return None
     full = all(occupancy == 1 for occupancy in occupancies)
-    return [cell, symbols, coordinates, 0 if full else occupancies, conventional_view(structure)]
+    return [cell, symbols, coordinates, 0 if full else occupancies, conventional_view(structure) if conventional else 0]
 
 
 def conventional_view(structure: Structure, symprec: float = 0.1) -> list[Any] | int:
@@ -150,12 +151,14 @@ def conventional_view(structure: Structure, symprec: float = 0.1) -> list[Any] |
     are where, in the given cell, the conventional origin lies.
     """
     import moyopy
-    from moyopy.interface import MoyoAdapter
 
     if not structure.is_ordered:
         return 0
     try:
-        data = moyopy.MoyoDataset(MoyoAdapter.from_structure(structure), symprec=symprec)
+        cell = moyopy.Cell(
+            structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), list(structure.atomic_numbers)
+        )
+        data = moyopy.MoyoDataset(cell, symprec=symprec)
     except Exception:  # moyo raises its own errors for odd cells; the given cell can always be drawn
         return 0
     matrix = np.asarray(data.std_linear).T
@@ -175,7 +178,7 @@ def element_styles(symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
     styles = {}
     for symbol in symbols:
         z = atomic_numbers.get(symbol, 0)
-        rgb = (int(round(255 * float(part))) for part in jmol_colors[z])
+        rgb = (round(255 * float(part)) for part in jmol_colors[z])
         styles[symbol] = {
             "color": "#{:02x}{:02x}{:02x}".format(*rgb),
             "radius": round(float(covalent_radii[z]), 2),
@@ -209,8 +212,8 @@ def tie_lines(fractions: np.ndarray, energies: np.ndarray) -> list[tuple[int, in
     except QhullError:
         return []
     lower = hull.simplices[(hull.equations[:, 2] < -1e-9) & (hull.simplices != len(points)).all(axis=1)]
-    pairs = {tuple(sorted((int(t[i]), int(t[j])))) for t in lower for i, j in ((0, 1), (1, 2), (0, 2))}
-    return sorted(pairs)
+    corners = [sorted(map(int, triangle)) for triangle in lower]
+    return sorted({pair for a, b, c in corners for pair in ((a, b), (b, c), (a, c))})
 
 
 def pack_hulls(hulls: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:

@@ -37,6 +37,12 @@ STAGES = {
 }
 """Name and one-line meaning of the funnel's stages; other stages appear under their own name."""
 
+CONVENTIONAL = 1000
+"""The best so many are drawn in their conventional cell (2 ms each to find); the rest in the cell as it is."""
+
+MOST_REASONS = 12
+"""Reasons of failure listed per stage; the rest is summed up."""
+
 CITATIONS = {
     "chgnet": "CHGNet: B. Deng et al., Nature Machine Intelligence 5, 1031 (2023), doi:10.1038/s42256-023-00716-3",
     "m3gnet": "M3GNet: C. Chen, S. P. Ong, Nature Computational Science 2, 718 (2022), doi:10.1038/s43588-022-00349-3",
@@ -134,7 +140,10 @@ def page_data(
 ) -> dict[str, Any]:
     """Everything the page's scripts draw from, JSON-able: rows, structures, hulls and look-up tables."""
     rows = [figures.row(c, figures.on_shortlist(c)) for c in ordered]
-    structures = [figures.pack_structure(c.structure) if c.structure is not None else None for c in ordered]
+    structures = [
+        figures.pack_structure(c.structure, conventional=i < CONVENTIONAL) if c.structure is not None else None
+        for i, c in enumerate(ordered)
+    ]
     symbols = sorted({symbol for packed in structures if packed for symbol in packed[1]})
     training = {int(k): int(v) for k, v in (training_spacegroups or {}).items() if v}
     numbers = [*figures.spacegroup_counts(rows), *training]
@@ -166,6 +175,10 @@ def funnel_steps(funnel: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         name, meaning = STAGES.get(step["stage"], (str(step["stage"]).replace("_", " ").capitalize(), ""))
         entered, passed = int(step["entered"]), int(step["passed"])
         reasons = sorted(dict(step.get("reasons") or {}).items(), key=lambda item: (-item[1], item[0]))
+        if len(reasons) > MOST_REASONS:
+            rest = reasons[MOST_REASONS - 1 :]
+            other = (f"for {len(rest)} other reasons (in the table)", sum(count for _, count in rest))
+            reasons = [*reasons[: MOST_REASONS - 1], other]
         steps.append(
             {
                 "name": name,

@@ -27,24 +27,24 @@ const phaseHover = (hull, i) => `<b>${plotFormula(hull.formula[i])}</b> (referen
   `formation energy ${number(hull.energy[i], 3)} eV/atom`;
 
 /** Labels of points, left out where they would run into an earlier one (the hover text has them all). */
-function labels(points, texts) {
+function labels(points, texts, taken) {
   const spread = (k) => Math.max(...points.map((p) => p[k])) - Math.min(...points.map((p) => p[k])) || 1;
   const [width, height] = [spread(0), spread(1)];
-  const kept = [];
+  const kept = [...taken];
   return points.map((p, i) => {
-    if (kept.some((q) => Math.abs(p[0] - q[0]) < 0.09 * width && Math.abs(p[1] - q[1]) < 0.06 * height)) return "";
+    if (kept.some((q) => Math.abs(p[0] - q[0]) < 0.13 * width && Math.abs(p[1] - q[1]) < 0.06 * height)) return "";
     kept.push(p);
     return plotFormula(texts[i]);
   });
 }
 
-function phaseTrace(hull, indices, stable, place, side = () => "bottom center") {
+function phaseTrace(hull, indices, stable, place, taken = [], side = () => "bottom center") {
   const points = indices.map((i) => place(hull.x[i], hull.energy[i]));
   return {
     type: "scatter", mode: stable ? "markers+text" : "markers", name: stable ? "reference, on the hull" : "reference, above",
     x: points.map((p) => p[0]), y: points.map((p) => p[1]), hoverinfo: "text",
     hovertext: indices.map((i) => phaseHover(hull, i)),
-    text: stable ? labels(points, indices.map((i) => hull.formula[i])) : undefined,
+    text: stable ? labels(points, indices.map((i) => hull.formula[i]), taken) : undefined,
     textposition: stable ? points.map(side) : undefined, textfont: { color: token("--muted"), size: 12 },
     marker: { symbol: stable ? "circle" : "circle-open", size: stable ? 9 : 5, color: token(stable ? "--accent" : "--muted"),
       opacity: stable ? 1 : 0.6 },
@@ -69,8 +69,9 @@ function binary(hull, list) {
     type: "scatter", mode: "lines", name: "convex hull", hoverinfo: "skip", line: { color: token("--accent"), width: 2 },
     x: stable.map((i) => hull.x[i][1]), y: stable.map((i) => hull.energy[i]),
   };
+  const spots = list.map((row) => place(fractions(row, hull), row.formation_energy));
   const traces = [line, phaseTrace(hull, all.filter((i) => !hull.on_hull[i]), false, place),
-    phaseTrace(hull, stable, true, place), candidateTrace(list, hull, place)];
+    phaseTrace(hull, stable, true, place, spots), candidateTrace(list, hull, place)];
   return [traces, {
     xaxis: { label: `fraction of ${hull.elements[1]} in ${hull.elements.join("–")}`, range: [-0.06, 1.06] },
     yaxis: { label: "formation energy (eV/atom)", zeroline: true },
@@ -85,6 +86,7 @@ function ternary(hull, list) {
     return { x: [...lines.x, a[0], b[0], null], y: [...lines.y, a[1], b[1], null] };
   }, { x: [], y: [] });
   const ties = join(hull.ties);
+  const spots = list.map((row) => place(fractions(row, hull))).flatMap(([x, y]) => [[x, y], [x, y + 0.06]]);
   const stable = hull.x.map((_, i) => i).filter((i) => hull.on_hull[i]);
   const corners = hull.x.map((_, i) => i).filter((i) => Math.max(...hull.x[i]) > 0.999);
   const traces = [
@@ -93,7 +95,7 @@ function ternary(hull, list) {
     { type: "scatter", mode: "lines", name: "tie lines", hoverinfo: "skip", ...ties,
       line: { color: token("--accent"), width: 1 }, opacity: 0.55 },
     phaseTrace(hull, hull.x.map((_, i) => i).filter((i) => !hull.on_hull[i] && hull.energy[i] < 0), false, place),
-    phaseTrace(hull, stable.filter((i) => !corners.includes(i)), true, place, ([x, y]) =>
+    phaseTrace(hull, stable.filter((i) => !corners.includes(i)), true, place, spots, ([x, y]) =>
       (y < 0.01 ? "bottom center" : Math.abs(x * 2 * h - y) < 0.01 ? "middle left"
         : Math.abs((1 - x) * 2 * h - y) < 0.01 ? "middle right" : "bottom center")),
     { type: "scatter", mode: "text", hoverinfo: "skip", showlegend: false, x: [-0.05, 1.05, 0.5], y: [-0.02, -0.02, h + 0.05],

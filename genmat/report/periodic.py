@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ class Cell:
     column: int
     count: int
     level: int
-    """0 = absent, 1–5 = one fifth each of the largest count."""
+    """0 = absent, 1–5 by the square root of the count, so that a ubiquitous element does not drown the others."""
 
 
 def periodic_table(counts: Mapping[str, int], last: int = 103) -> list[Cell]:
@@ -31,6 +32,6 @@ def periodic_table(counts: Mapping[str, int], last: int = 103) -> list[Cell]:
         row = (8 if z < 80 else 9) if f_block else element.row
         column = (z - 57 if z < 80 else z - 89) + 3 if f_block else element.group
         count = counts.get(element.symbol, 0)
-        level = -(-5 * count // largest) if count else 0
+        level = math.ceil(5 * math.sqrt(count / largest)) if count else 0
         cells.append(Cell(element.symbol, row, column, count, level))
     return cells

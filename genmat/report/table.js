@@ -4,15 +4,15 @@ const PAGE = 25;
 const grid = { sort: "rank", descending: false, page: 0, shown: rows, text: "", kind: "all" };
 
 const FIELDS = [
-  { key: "rank", title: "Rank", numeric: true, value: (row) => row.index, cell: (row) => String(row.index + 1) },
+  { key: "rank", title: "Rank", numeric: true, value: (row) => row.index, cell: (row) => (row.failure ? "–" : String(row.index + 1)) },
   { key: "formula", title: "Formula", value: (row) => row.formula.toLowerCase(), head: true,
     cell: (row) => el("button", { type: "button", class: "link", "data-candidate": row.index,
       onclick: () => select(row, true) }, ...formula(row.formula)) },
+  { key: "e_above_hull", title: "Above hull", unit: "meV/atom", numeric: true, value: (row) => row.e_above_hull,
+    cell: (row) => mev(row.e_above_hull) },
   { key: "spacegroup", title: "Space group", value: (row) => row.spacegroup,
     cell: (row) => [...spacegroup(row.spacegroup), row.spacegroup ? el("span", { class: "quiet" }, ` ${row.spacegroup}`) : ""] },
   { key: "n_atoms", title: "Atoms", numeric: true, value: (row) => row.n_atoms, cell: (row) => String(row.n_atoms ?? "–") },
-  { key: "e_above_hull", title: "Above hull", unit: "meV/atom", numeric: true, value: (row) => row.e_above_hull,
-    cell: (row) => mev(row.e_above_hull) },
   { key: "formation_energy", title: "Formation", unit: "eV/atom", numeric: true, value: (row) => row.formation_energy,
     cell: (row) => number(row.formation_energy, 3) },
   { key: "energy", title: "Energy", unit: "eV/atom", numeric: true, value: (row) => row.energy,
@@ -66,6 +66,7 @@ function refresh() {
   const field = FIELDS.find(({ key }) => key === grid.sort);
   grid.shown = rows.filter((row) => KINDS[grid.kind](row) && match(row)).sort(compare(field, grid.descending ? -1 : 1));
   grid.page = 0;
+  $("table").dataset.query = grid.text;
   drawPage();
 }
 

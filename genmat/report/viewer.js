@@ -25,10 +25,10 @@ function context3d() {
   return view.gl;
 }
 
-/** Turn the model so that c points up and a slightly out of the page. */
+/** Turn the model as in the still drawings: c upright, seen slightly from above and from the side. */
 function home() {
   view.gl.setView([0, 0, 0, 0, 0, 0, 0, 1]);
-  view.gl.rotate(-90, "x").rotate(-28, "y").rotate(17, "x").zoomTo().zoom(0.92);
+  view.gl.rotate(-90, "vx").rotate(-28, "vy").rotate(18, "vx").zoomTo().zoom(1.12);
   view.gl.render();
 }
 
@@ -70,8 +70,8 @@ function draw3d(row) {
 
 function label3d(text, at, axis) {
   view.gl.addLabel(text, {
-    position: { x: at[0], y: at[1], z: at[2] }, fontSize: axis ? 14 : 13, alignment: "center", inFront: true,
-    fontColor: axis ? token("--muted") : token("--ink"), showBackground: !axis,
+    position: { x: at[0], y: at[1], z: at[2] }, fontSize: axis ? 16 : 13, alignment: "center", inFront: true,
+    fontColor: token("--ink"), showBackground: !axis,
     backgroundColor: token("--card"), backgroundOpacity: axis ? 0 : 0.75,
   });
 }
@@ -146,8 +146,8 @@ function toggleLabels() {
 }
 
 const viewActions = {
-  ArrowLeft: () => turn(-12, "y"), ArrowRight: () => turn(12, "y"),
-  ArrowUp: () => turn(-12, "x"), ArrowDown: () => turn(12, "x"),
+  ArrowLeft: () => turn(-12, "vy"), ArrowRight: () => turn(12, "vy"),
+  ArrowUp: () => turn(-12, "vx"), ArrowDown: () => turn(12, "vx"),
   "+": () => zoom(1.15), "=": () => zoom(1.15), "-": () => zoom(1 / 1.15),
   r: () => view.gl && home(), R: () => view.gl && home(), l: toggleLabels, L: toggleLabels,
 };
@@ -185,9 +185,10 @@ function initCards() {
       data.structures[row.index] ? drawing(data.structures[row.index]) : el("span", { class: "drawing" }),
       el("span", { class: "card-formula" }, ...formula(row.formula)),
       el("span", { class: "card-sg" }, ...spacegroup(row.spacegroup)),
-      el("span", { class: "card-energy" }, el("b", {}, mev(row.e_above_hull)), " meV/atom ",
-        row.e_above_hull > 0.0005 ? "above hull" : row.e_above_hull < -0.0005 ? "below hull" : "on the hull"),
-      row.decomposition ? el("span", { class: "card-note" }, "versus ", ...decomposition(row.decomposition)) : null,
+      el("span", { class: "card-energy" }, el("b", {}, mev(row.e_above_hull)), " meV/atom"),
+      el("span", { class: "card-note" },
+        ...(Math.abs(row.e_above_hull) < 0.0005 ? ["on the hull"] : [row.e_above_hull > 0 ? "above " : "below ",
+          ...(row.decomposition ? decomposition(row.decomposition) : ["the hull"])])),
       el("span", { class: "sr" }, ". Show in the 3D viewer.")))));
   const first = chosen[0] || rows.find((row) => data.structures[row.index]) || rows[0];
   if (first) select(first);

@@ -15,11 +15,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-FLAGS = (
-    "--headless --no-sandbox --remote-debugging-pipe --disable-dev-shm-usage --use-gl=angle --use-angle=swiftshader "
-    "--enable-unsafe-swiftshader --disable-background-networking --no-first-run --disable-component-update "
-    "--disable-sync --hide-scrollbars --mute-audio"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--remote-debugging-pipe",
+    "--disable-dev-shm-usage",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",  # WebGL without a graphics card
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--hide-scrollbars",
+]
 
 
 def find_chromium() -> str | None:
@@ -52,15 +61,15 @@ class Page:
         return answer["result"].get("value")
 
     def wait(self, expression: str, seconds: float = 30) -> Any:
-        """The first true value of an expression."""
+        """Wait until an expression is true; its truth is all that is returned."""
         end = time.monotonic() + seconds
-        while not (value := self.evaluate(expression)):
+        while not (value := self.evaluate(f"Boolean({expression})")):
             if time.monotonic() > end:
                 raise AssertionError(f"never true: {expression}; problems: {self.problems()}")
             time.sleep(0.1)
         return value
 
-    def open(self, path: Path, width: int = 1280, height: int = 900, phone: bool = False) -> None:
+    def open(self, path: Path, width: int = 1280, height: int = 600, phone: bool = False) -> None:
         """Load a local file in a window of this size."""
         self.size(width, height, phone)
         self.call("Page.navigate", url=path.resolve().as_uri())
@@ -83,15 +92,9 @@ class Page:
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=key)
 
-    def screenshot(self, path: Path, whole: bool = False) -> Path:
-        """PNG of the window, or of the whole page."""
-        parameters: dict[str, Any] = {"format": "png"}
-        if whole:
-            size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-            clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-            parameters |= {"captureBeyondViewport": True, "clip": clip}
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", **parameters)["data"]))
-        return path
+    def png(self) -> bytes:
+        """What the window shows."""
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
     def problems(self) -> list[str]:
         """Uncaught exceptions and everything logged as an error or warning."""
