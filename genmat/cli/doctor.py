@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 from genmat.cli import options as opt
+from genmat.errors import GenmatError
 
 PACKAGES = ("torch", "transformers", "datasets", "pymatgen", "moyopy", "chgnet", "smact", "ase", "numpy", "typer")
 
@@ -58,7 +59,8 @@ def examine() -> list[Check]:
         try:
             found += group()
         except Exception as error:  # a diagnosis must not die of what it diagnoses
-            found.append(Check(name, "fail", f"{type(error).__name__}: {error}".splitlines()[0]))
+            reason = str(error) if isinstance(error, GenmatError) else f"{type(error).__name__}: {error}"
+            found.append(Check(name, "fail", reason.splitlines()[0]))
     return found
 
 
@@ -106,7 +108,6 @@ def _threads() -> list[Check]:
 
 
 def _potentials() -> list[Check]:
-    from genmat.errors import GenmatError
     from genmat.screening.potentials import check_golden, known, load
 
     checks = []
@@ -129,7 +130,7 @@ def _reference() -> list[Check]:
     from genmat.screening.reference import load_reference
 
     hull = load_reference(None)
-    return [Check("reference hull", "ok", f"{len(hull)} phases of {hull.source}")]
+    return [Check("reference hull", "ok", hull.note)]
 
 
 def _known_phases() -> list[Check]:

@@ -146,5 +146,5 @@ def write_all(outcome: Outcome, out: Path) -> list[dict[str, Any]]:
 
     rows = write_table(outcome.candidates, out / "results.csv")
     write_cifs(outcome.candidates, out / "structures")
-    write_report(outcome.candidates, out / "report.html", funnel=outcome.funnel, run=outcome.run)
+    write_report(outcome.candidates, out / "report.html", funnel=outcome.funnel, run=outcome.run, **outcome.figures)
     return rows

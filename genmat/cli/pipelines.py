@@ -6,6 +6,7 @@ The command line and the Python verbs (`genmat.cli.api`) both run these.
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from genmat import __version__
 from genmat.campaign import Campaign, Stage
 from genmat.candidate import Candidate
-from genmat.cli.settings import Prompt, Screening, check_prompt
+from genmat.cli.settings import MODEL, Prompt, Screening, check_prompt
 from genmat.errors import GenmatError
 
 Progress = Callable[[str, int, int], None]
@@ -26,11 +27,19 @@ NEAR_HULL = 0.05
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished campaign: all candidates in campaign order, the funnel's rows, and what was run."""
+    """A finished campaign.
+
+    Attributes:
+        candidates: all, in campaign order.
+        funnel: one row per stage (`genmat.screening.funnel.run_funnel`).
+        run: what was run, for the report.
+        figures: what else the report draws: ``hulls`` and ``training_spacegroups`` (`genmat.report.write_report`).
+    """
 
     candidates: list[Candidate]
     funnel: list[dict[str, Any]]
     run: dict[str, Any]
+    figures: dict[str, Any]
 
     def counts(self) -> dict[str, int]:
         """How many candidates there are, were relaxed, are near the hull, and are new besides."""
@@ -89,13 +98,13 @@ def run_screen(
         GenmatError: nothing readable in `source`, unknown potential, unreadable reference, unwritable `out`, or a
             campaign there with other settings or of another version.
     """
-    stages, info = screening_stages(screening)
+    stages, hull, info = screening_stages(screening)
     candidates = read_source(source)
     settings = {"input": _digest(candidates), **screening.settings()}
     card = _run_card(command or "genmat screen", screening.seed, info)
     plan = [_valid(), *stages, *_matching(screening), _rank()]
     with Campaign.open(out, command="screen", settings=settings, fresh=fresh) as campaign:
-        return _run(campaign, lambda: candidates, "read", plan, card, progress)
+        return _run(campaign, lambda: candidates, "read", plan, card, hull, MODEL, progress)
 
 
 def run_discover(
@@ -116,13 +125,22 @@ def run_discover(
     from genmat.screening.select import select_stage
 
     prompt = check_prompt(prompt)
-    stages, info = screening_stages(screening)
+    stages, hull, info = screening_stages(screening)
     settings = {**asdict(prompt), "relax": relax, **screening.settings()}
     select = Stage("select", partial(select_stage, n=relax), "whole")
     plan = [_valid(), *_matching(screening), select, *stages, *_matching(screening, "_relaxed"), _rank()]
     card = _run_card(command or "genmat discover", prompt.seed, {"model": prompt.model, **info})
     with Campaign.open(out, command="discover", settings=settings, fresh=fresh) as campaign:
-        return _run(campaign, lambda: generate_candidates(prompt, progress), "generate", plan, card, progress)
+        return _run(
+            campaign,
+            lambda: generate_candidates(prompt, progress),
+            "generate",
+            plan,
+            card,
+            hull,
+            prompt.model,
+            progress,
+        )
 
 
 def stored_outcome(folder: Path) -> Outcome:
@@ -133,7 +151,12 @@ def stored_outcome(folder: Path) -> Outcome:
     """
     with Campaign.read(folder) as campaign:
         meta = campaign.meta
-        return Outcome(campaign.candidates(), meta.get("funnel") or campaign.tally(), meta.get("card") or {})
+        return Outcome(
+            campaign.candidates(),
+            meta.get("funnel") or campaign.tally(),
+            meta.get("card") or {},
+            meta.get("figures") or {},
+        )
 
 
 def _run(
@@ -142,16 +165,34 @@ def _run(
     name: str,
     plan: Sequence[Stage],
     card: dict[str, Any],
+    hull: Any,
+    model: str,
     progress: Progress | None,
 ) -> Outcome:
-    """Run the plan and leave the card and the funnel in the campaign, for `stored_outcome`."""
+    """Run the plan and leave card, funnel and figures in the campaign, for `stored_outcome`."""
+    from genmat.report import hulls_of
     from genmat.screening.funnel import run_funnel
 
     campaign.note(card=card)
     candidates, funnel = run_funnel(campaign, campaign.source(source), plan, progress)
     funnel = [{**row, "stage": name if row["stage"] == "source" else row["stage"]} for row in funnel]
-    campaign.note(funnel=funnel)
-    return Outcome(candidates, funnel, card)
+    figures = {
+        "hulls": hulls_of(candidates, hull) if hull is not None else {},
+        "training_spacegroups": training_spacegroups(model),
+    }
+    campaign.note(funnel=funnel, figures=figures)
+    return Outcome(candidates, funnel, card, figures)
+
+
+def training_spacegroups(model: str) -> dict[str, int]:
+    """Crystals per space group in the training set of a model, empty when it does not say."""
+    from genmat.generation.sampler import find_model
+
+    try:
+        path = Path(find_model(model)) / "training_stats.json"
+        return json.loads(path.read_text())["spacegroups"]
+    except (GenmatError, OSError, KeyError, ValueError):
+        return {}
 
 
 def read_source(source: Path | Sequence[Candidate]) -> list[Candidate]:
@@ -172,8 +213,8 @@ def read_source(source: Path | Sequence[Candidate]) -> list[Candidate]:
     return candidates
 
 
-def screening_stages(screening: Screening) -> tuple[list[Stage], dict[str, Any]]:
-    """The stages relax and hull, and what to say about them in the report.
+def screening_stages(screening: Screening) -> tuple[list[Stage], Any, dict[str, Any]]:
+    """The stages relax and hull, the reference hull, and what to say about them in the report.
 
     Raises:
         GenmatError: unknown potential, unreadable reference, or a reference of another source than the potential.
@@ -195,6 +236,7 @@ def screening_stages(screening: Screening) -> tuple[list[Stage], dict[str, Any]]
         "potential": f"{potential.info.name} {potential.info.version}",
         "functional": potential.info.functional,
         "hull_source": "none" if hull is None else hull.source,
+        "reference": "" if hull is None else hull.note,
         "relaxation": {"fmax": f"{screening.fmax:g} eV/Å", "max steps": screening.max_steps},
     }
     stages = [Stage("relax", work)]
@@ -202,7 +244,7 @@ def screening_stages(screening: Screening) -> tuple[list[Stage], dict[str, Any]]
         from genmat.screening.hull import hull_stage
 
         stages.append(Stage("hull", partial(hull_stage, hull=hull)))
-    return stages, info
+    return stages, hull, info
 
 
 def _hull(screening: Screening, source: str) -> Any:
@@ -212,10 +254,10 @@ def _hull(screening: Screening, source: str) -> Any:
     from genmat.screening.reference import load_reference
 
     hull = load_reference(screening.reference)
-    if screening.reference is None and hull.source != source:
+    if hull.energy_source != source:
         raise GenmatError(
-            f"{screening.potential}: the shipped hull is made of {hull.source} energies; give --reference FILE with "
-            f"energies of {source}, or --reference none for no hull"
+            f"{screening.potential}: its energies ({source}) cannot be placed on a hull made for {hull.energy_source}; "
+            "give a --reference made with it, or --reference none for no hull"
         )
     return hull
 

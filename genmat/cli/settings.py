@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from genmat.errors import GenmatError
+
+MODEL = "crystal-gpt"
+"""Shipped model used unless another is asked for."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Prompt:
     formula: str | None = None
     spacegroup: int | None = None
     prototype: str | None = None
-    model: str = "crystal-gpt"
+    model: str = MODEL
     max_atoms: int = 20
     e_above_hull: float | None = 0.025
     temperature: float = 1.0
@@ -65,8 +69,14 @@ class Screening:
     seed: int = 0
 
     def settings(self) -> dict[str, Any]:
-        """What decides the result: everything but the number of workers."""
-        return {name: value for name, value in asdict(self).items() if name != "workers"}
+        """What decides the result: everything but the number of workers, and no secret."""
+        values = {name: value for name, value in asdict(self).items() if name != "workers"}
+        return {**values, "reference": without_key(self.reference)}
+
+
+def without_key(text: str | None) -> str | None:
+    """The text with the secret of every ``mp:KEY`` left out: keys belong neither into files nor into reports."""
+    return re.sub(r"\bmp:\S+", "mp:…", text) if text else text
 
 
 def check_prompt(prompt: Prompt) -> Prompt:

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 
 def typed() -> str:
-    """The command as the user typed it."""
-    return shlex.join(["genmat", *sys.argv[1:]])
+    """The command as the user typed it, keys left out."""
+    from genmat.cli.settings import without_key
+
+    return without_key(shlex.join(["genmat", *sys.argv[1:]])) or "genmat"
 
 
 def conclude(outcome: Outcome, out: Path, json: bool, best: int = 10) -> None:
