@@ -28,6 +28,7 @@ from genmat.generation.masks import ALL, Masks, Parts
 from genmat.tokenization.vocabulary import MAX_AMOUNT, Vocabulary, vocabulary
 
 SPECIAL, ELEMENT, AMOUNT, GROUP, WYCKOFF, LENGTH, ANGLE, COORD = range(8)  # order of the vocabulary's slices
+ANY_COORD: Parts = ((COORD, ALL),)
 FLATTEST = 0.995  # largest |cos| of the reciprocal gamma: triclinic cells flatter than this are no crystals
 
 
@@ -64,7 +65,8 @@ class Grammar:
         if missing := sorted(needed - set(self.order)):
             raise GenmatError(f"required element {missing[0]}: not among the allowed ones; allow it too")
         self.needed = [symbol in needed for symbol in self.order]
-        self.place = {ELEMENTS.index(symbol): i for i, symbol in enumerate(self.order)}  # Z - 1 -> place in the order
+        self.words = [ELEMENTS.index(symbol) for symbol in self.order]  # Z - 1, by place in the order
+        self.place = {word: i for i, word in enumerate(self.words)}
         self.groups = None if spacegroups is None else tuple(sorted(set(spacegroups)))
         self.max_atoms = max_atoms
         self._check(max_atoms)
@@ -72,7 +74,8 @@ class Grammar:
         self.end = self.masks.intern(SPECIAL, [self.vocab.ids["<eos>"]])
         self._amounts: dict[tuple, tuple[int, ...]] = {}
         self._nexts: dict[tuple, Parts] = {}
-        self._sites: dict[tuple, tuple[int, ...]] = {}
+        self._sites: dict[tuple, Parts] = {}
+        self._echoes: dict[tuple, Parts] = {}
 
     def _check(self, max_atoms: int) -> None:
         """Refuse conditions that no crystal can fulfil."""
@@ -90,35 +93,47 @@ class Grammar:
             if sum(amounts) > max_atoms:
                 raise GenmatError(f"{name}: {sum(amounts)} atoms per formula unit do not fit {within}; raise max_atoms")
             if self.groups is not None and not set(self.groups) & set(groups_for(amounts, max_atoms)):
-                raise GenmatError(f"{name}: cannot be placed{where} {within}; raise max_atoms or change the space group")
+                raise GenmatError(
+                    f"{name}: cannot be placed{where} {within}; raise max_atoms or change the space group"
+                )
         elif not self.may_extend((), 0):
-            elements = f" with {'-'.join(s for s, n in zip(self.order, self.needed, strict=True) if n)}" * any(self.needed)
+            elements = f" with {'-'.join(s for s, n in zip(self.order, self.needed, strict=True) if n)}" * any(
+                self.needed
+            )
             raise GenmatError(f"crystal{elements}{where}: none fits {within}; raise max_atoms")
 
     def start(self) -> Row:
         """A sentence of which nothing but <bos> (and a condition) has been said."""
         return Row(self)
 
+    @cached_property
+    def _ahead(self) -> list[tuple[int, int]]:
+        """How many elements must, and how many may, still come from every place of the order on."""
+        size = len(self.order)
+        return [(sum(self.needed[i:]), min(size - i, self.max_atoms)) for i in range(size + 1)]
+
     def may_extend(self, amounts: tuple[int, ...], after: int) -> bool:
         """Can sorted amounts become a composition with more elements, from place `after` of the order on?"""
-        least = sum(self.needed[after:])
+        least, most = self._ahead[after]
         if self.groups is None:  # P1 hosts everything, so only the budget and the divisor matter
             more = max(least, int(gcd(*amounts) != 1))
-            return sum(amounts) + more <= self.max_atoms and len(self.order) - after >= more
-        least, most = max(least, int(not amounts)), len(self.order) - after
+            return sum(amounts) + more <= self.max_atoms and most >= more
+        least = max(least, int(not amounts))
         return any(completable(g, amounts, least, most, self.max_atoms) for g in self.groups)
 
     def amounts_of(self, place: int, amounts: tuple[int, ...]) -> tuple[int, ...]:
         """Amounts the element at `place` of the order may have after others with sorted `amounts`."""
-        key = (place, amounts)
+        if self.formula:
+            return (self.formula[self.order[place]],)
+        key = (self._ahead[place + 1], amounts)
         found = self._amounts.get(key)
         if found is None:
-            if self.formula:
-                found = (self.formula[self.order[place]],)
-            else:
+            if sum(amounts) < self.max_atoms:
                 most = min(MAX_AMOUNT, self.max_atoms - sum(amounts))
                 choices = range(1, most + 1)
                 found = tuple(n for n in choices if self.may_extend(tuple(sorted((*amounts, n))), place + 1))
+            else:
+                found = ()
             self._amounts[key] = found
         return found
 
@@ -128,10 +143,12 @@ class Grammar:
         found = self._nexts.get(key)
         if found is None:
             last = next((i for i in range(place, len(self.order)) if self.needed[i]), len(self.order) - 1)
-            more = [i for i in range(place, last + 1) if self.amounts_of(i, amounts)]
+            possible = {self._ahead[i + 1]: i for i in range(place, last + 1)}  # one example of each outlook
+            possible = {ahead: bool(self.amounts_of(i, amounts)) for ahead, i in possible.items()}
+            more = [i for i in range(place, last + 1) if possible[self._ahead[i + 1]]]
             parts: list[tuple[int, int]] = []
             if more:
-                parts.append((ELEMENT, self.masks.intern(ELEMENT, [ELEMENTS.index(self.order[i]) for i in more])))
+                parts.append((ELEMENT, self.masks.intern(ELEMENT, [self.words[i] for i in more])))
             if amounts and gcd(*amounts) == 1 and not any(self.needed[place:]):
                 groups = groups_for(amounts, self.max_atoms)
                 kept = [g - 1 for g in groups if self.groups is None or g in self.groups]
@@ -140,16 +157,21 @@ class Grammar:
             found = self._nexts[key] = tuple(parts)
         return found
 
-    def sites(self, group: int, used: int, first: int, needs: tuple, rests: tuple) -> tuple[int, ...]:
-        """Positions that may come next when any of several (need, rest) pairs may be what is left."""
-        key = (group, used, first, needs, rests)
-        found = self._sites.get(key)
+    def site_parts(self, group: int, places: tuple[int, ...]) -> Parts:
+        """The Wyckoff words of some positions of a space group."""
+        found = self._sites.get((group, places))
         if found is None:
-            union: set[int] = set()
-            for need, rest in zip(needs, rests, strict=True):
-                if need > 0:
-                    union.update(placements(group, used, first, need, rest))
-            found = self._sites[key] = tuple(sorted(union))
+            start = self._group_starts[group]
+            found = ((WYCKOFF, self.masks.intern(WYCKOFF, [start + w for w in places])),)
+            self._sites[group, places] = found
+        return found
+
+    def element_parts(self, words: tuple[int, ...], geometry: bool = False) -> Parts:
+        """Some elements (Z - 1), or <geom> where the sites may end."""
+        found = self._echoes.get((words, geometry))
+        if found is None:
+            parts = [(ELEMENT, self.masks.intern(ELEMENT, words))] if words else []
+            found = self._echoes[words, geometry] = tuple(parts + [(SPECIAL, self.geom)] * geometry)
         return found
 
     @cached_property
@@ -167,7 +189,8 @@ class Row:
     """
 
     __slots__ = (
-        "amounts", "first", "grammar", "group", "i", "kept", "parts", "placed", "plan", "read", "sites", "symbols", "units", "used"
+        "amounts", "first", "grammar", "group", "i", "kept", "parts", "placed", "places", "plan", "read", "sites", "symbols",
+        "used", "wants",
     )  # fmt: skip
 
     def __init__(self, grammar: Grammar):
@@ -178,7 +201,8 @@ class Row:
         self.plan: list[Parts] = []  # what the geometry asks for, reversed
         self.kept: list[int] = []  # angles said so far, as places in their kind
         self.group = self.used = self.first = self.placed = self.i = 0
-        self.units: tuple[int, ...] = ()  # numbers of formula units still possible
+        self.wants: list[tuple[int, int, tuple[int, ...]]] = []  # (formula units, atoms of the element, of later ones)
+        self.places: tuple[int, ...] = ()  # positions for the element's next site
         self.read = self._element
         self.parts: Parts = grammar.after_amounts(0, ())
 
@@ -206,84 +230,75 @@ class Row:
         self.read = self._element
 
     def _begin_sites(self, group: int) -> None:
-        g = self.grammar
+        """The space group is known; sites of the first element come next."""
         self.group = group
-        self.units = formula_units(group, tuple(sorted(self.amounts)), g.max_atoms)
-        self._expect_site_of()
-
-    def _expect_site_of(self, closing: bool = False) -> None:
-        """The next word names the element of a site, or ends the sites."""
-        g = self.grammar
-        words = {self.symbols[self.i]}
-        if closing:
-            words = set()
-            if self._places():
-                words.add(self.symbols[self.i])
-            if self.i + 1 < len(self.symbols) and self._complete():
-                words.add(self.symbols[self.i + 1])
-        parts = [(ELEMENT, g.masks.intern(ELEMENT, sorted(words)))] if words else []
-        if closing and self.i + 1 == len(self.symbols) and self._complete():
-            parts.append((SPECIAL, g.geom))
-        self.parts = tuple(parts)
+        self._want(formula_units(group, tuple(sorted(self.amounts)), self.grammar.max_atoms))
+        self.places = self._places()
+        self.parts = self.grammar.element_parts((self.symbols[0],))
         self.read = self._site_element
 
-    def _complete(self) -> bool:
-        """Are there as many atoms of the element as some number of formula units wants?"""
-        return any(z * self.amounts[self.i] == self.placed for z in self.units)
+    def _want(self, units: Iterable[int]) -> None:
+        """What the current element, and those after it, need for each number of formula units still possible."""
+        amount, later = self.amounts[self.i], self.amounts[self.i + 1 :]
+        self.wants = [(z, z * amount, tuple(sorted([z * n for n in later], reverse=True))) for z in units]
 
     def _places(self) -> tuple[int, ...]:
         """Positions the element's next site may take."""
-        later = self.amounts[self.i + 1 :]
-        needs = tuple(z * self.amounts[self.i] - self.placed for z in self.units)
-        rests = tuple(tuple(sorted((z * n for n in later), reverse=True)) for z in self.units)
-        return self.grammar.sites(self.group, self.used, self.first, needs, rests)
+        group, used, first, placed = self.group, self.used, self.first, self.placed
+        found = [placements(group, used, first, n - placed, rest) for _, n, rest in self.wants if n > placed]
+        return found[0] if len(found) == 1 else tuple(sorted(set().union(*found)))
 
     def _site_element(self, token: int) -> None:
         """The element of a site, or <geom>."""
-        g = self.grammar
-        if token < g.masks.lows[ELEMENT]:
+        low = self.grammar.masks.lows[ELEMENT]
+        if token < low:
             self._begin_geometry()
             return
-        if token - g.masks.lows[ELEMENT] != self.symbols[self.i]:  # the element before is complete
-            self.units = (self.placed // self.amounts[self.i],)
+        if token - low != self.symbols[self.i]:  # the element before is complete
+            units = self.placed // self.amounts[self.i]
             self.i, self.placed, self.first = self.i + 1, 0, 0
-        start = g._group_starts[self.group]
-        self.parts = ((WYCKOFF, g.masks.intern(WYCKOFF, [start + w for w in self._places()])),)
+            self._want((units,))
+            self.places = self._places()
+        self.parts = self.grammar.site_parts(self.group, self.places)
         self.read = self._position
 
     def _position(self, token: int) -> None:
-        """The Wyckoff position of a site."""
-        g = self.grammar
+        """The Wyckoff position of a site; then the same element, the next one, or <geom>."""
+        g, i = self.grammar, self.i
         w = token - g.masks.lows[WYCKOFF] - g._group_starts[self.group]
         table = positions(self.group)
-        later = self.amounts[self.i + 1 :]
-        units = []
-        for z in self.units:  # formula units for which this was a good place
-            need = z * self.amounts[self.i] - self.placed
-            rest = tuple(sorted((z * n for n in later), reverse=True))
-            if need > 0 and w in placements(self.group, self.used, self.first, need, rest):
-                units.append(z)
-        self.units = tuple(units)
+        if len(self.wants) > 1:  # keep the numbers of formula units for which this was a good place
+            before = (self.group, self.used, self.first)
+            self.wants = [
+                x for x in self.wants if x[1] > self.placed and w in placements(*before, x[1] - self.placed, x[2])
+            ]
         self.placed += table.atoms[w]
         self.first = w
         if table.single[w]:
             self.used |= 1 << w
-        self.sites.append((self.symbols[self.i], w))
-        self._expect_site_of(closing=True)
+        self.sites.append((self.symbols[i], w))
+        complete = any(need == self.placed for _, need, _ in self.wants)
+        self.places = self._places()
+        same = (self.symbols[i],) if self.places else ()
+        if i + 1 < len(self.symbols):
+            self.parts = g.element_parts(same + (self.symbols[i + 1],) * complete)
+        else:
+            self.parts = g.element_parts(same, complete)
+        self.read = self._site_element
 
     def _begin_geometry(self) -> None:
         """From here on every word's kind is known: lattice, then the coordinates of sites with freedom."""
-        g, table = self.grammar, space_group(self.group)
-        plan: list[Parts] = [((LENGTH if k < 3 else ANGLE, ALL),) for k in table.free_lattice]
-        dofs = [p.dof for p in table.positions.values()]
+        g, free = self.grammar, space_group(self.group).free_lattice
+        plan: list[Parts] = [((LENGTH if k < 3 else ANGLE, ALL),) for k in free]
+        dofs = positions(self.group).dofs
         for element, w in self.sites:
             if dofs[w]:
-                plan.append(((ELEMENT, g.masks.intern(ELEMENT, [element])),))
-                plan += [((COORD, ALL),)] * dofs[w]
+                plan.append(g.element_parts((element,)))
+                plan += [ANY_COORD] * dofs[w]
         plan.append(((SPECIAL, g.end),))
         self.plan = plan[::-1]
         self.parts = self.plan.pop()
-        self.read = self._triclinic if len(table.free_lattice) == 6 else self._geometry
+        self.read = self._triclinic if len(free) == 6 else self._geometry
 
     def _geometry(self, token: int) -> None:
         """A number, or the element whose coordinates follow."""
@@ -341,8 +356,8 @@ class GrammarLogitsProcessor:
 
 def copy_row(row: Row) -> Row:
     """An independent copy of a sentence on its way."""
-    new = Row.__new__(Row)
-    for name in Row.__slots__:
+    new = type(row).__new__(type(row))
+    for name in (name for kind in type(row).__mro__ for name in getattr(kind, "__slots__", ())):
         value = getattr(row, name)
         setattr(new, name, list(value) if isinstance(value, list) else value)
     new.read = getattr(new, row.read.__name__)
@@ -361,6 +376,8 @@ def replay(grammar: Grammar, words: Iterable[int]) -> Row:
         if word < lows[ELEMENT] and word not in (grammar.vocab.ids["<geom>"], grammar.vocab.ids["<eos>"]):
             continue
         if word not in grammar.masks.words(row.parts):
-            raise GenmatError(f"prompt: {grammar.vocab.words[word]!r} cannot come there; write a prompt of the language")
+            raise GenmatError(
+                f"prompt: {grammar.vocab.words[word]!r} cannot come there; write a prompt of the language"
+            )
         row.advance(word)
     return row

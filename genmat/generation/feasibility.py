@@ -22,6 +22,7 @@ class Positions:
     Attributes:
         letters: by index.
         atoms: primitive multiplicity, by index.
+        dofs: free coordinates, by index.
         single: True where the position has no freedom and can be used once, by index.
         free: distinct multiplicities of the positions with freedom, ascending.
         single_sizes: distinct multiplicities of those without, ascending.
@@ -30,6 +31,7 @@ class Positions:
 
     letters: str
     atoms: tuple[int, ...]
+    dofs: tuple[int, ...]
     single: tuple[bool, ...]
     free: tuple[int, ...]
     single_sizes: tuple[int, ...]
@@ -42,12 +44,14 @@ def positions(group: int) -> Positions:
     table = space_group(group)
     points = table.centring_multiplicity
     atoms = tuple(p.multiplicity // points for p in table.positions.values())
-    single = tuple(p.dof == 0 for p in table.positions.values())
+    dofs = tuple(p.dof for p in table.positions.values())
+    single = tuple(dof == 0 for dof in dofs)
     sizes = [a for a, s in zip(atoms, single, strict=True) if s]
     distinct = tuple(sorted(set(sizes)))
     return Positions(
         letters="".join(table.positions),
         atoms=atoms,
+        dofs=dofs,
         single=single,
         free=tuple(sorted({a for a, s in zip(atoms, single, strict=True) if not s})),
         single_sizes=distinct,
@@ -132,16 +136,34 @@ def _extends(group: int, amounts: tuple[int, ...], units: int, least: int, most:
 
 
 @cache
-def can_finish(group: int, used: int, first: int, need: int, rest: tuple[int, ...]) -> bool:
-    """Can `need` more atoms of an element, then `rest` of others, be placed? See `placements`."""
-    if need > 0:
-        return bool(placements(group, used, first, need, rest))
+def _stock(group: int, used: int, first: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """What is left of a space group's positions when some single ones are taken (bits of `used`).
+
+    Returns:
+        counts of free single positions of each size from index `first` on, the same over all indices, and the distinct
+        multiplicities of the positions with freedom from `first` on.
+    """
     p = positions(group)
-    counts = dict.fromkeys(p.single_sizes, 0)
-    for i, single in enumerate(p.single):
-        if single and not used >> i & 1:
-            counts[p.atoms[i]] += 1
-    return hosts(p.single_sizes, tuple(counts.values()), p.free, rest)
+    late, everywhere, free = dict.fromkeys(p.single_sizes, 0), dict.fromkeys(p.single_sizes, 0), set()
+    for i, (size, single) in enumerate(zip(p.atoms, p.single, strict=True)):
+        if not single:
+            free |= {size} if i >= first else set()
+        elif not used >> i & 1:
+            everywhere[size] += 1
+            late[size] += i >= first
+    return tuple(late.values()), tuple(everywhere.values()), tuple(sorted(free))
+
+
+@cache
+def can_finish(group: int, used: int, first: int, need: int, rest: tuple[int, ...]) -> bool:
+    """Can `need` more atoms of an element from index `first` on, then `rest` of others anywhere, be placed?"""
+    p = positions(group)
+    late, everywhere, free = _stock(group, used, first)
+    for left in remainders(p.single_sizes, late, free, need):
+        remaining = tuple(a - b + c for a, b, c in zip(everywhere, late, left, strict=True))
+        if hosts(p.single_sizes, remaining, p.free, rest):
+            return True
+    return False
 
 
 @cache
@@ -157,9 +179,9 @@ def placements(group: int, used: int, first: int, need: int, rest: tuple[int, ..
     p = positions(group)
     found = []
     for i in range(first, len(p.atoms)):
-        if p.atoms[i] > need or (p.single[i] and used >> i & 1):
+        size = p.atoms[i]
+        if size > need or (p.single[i] and used >> i & 1):
             continue
-        taken = used | (1 << i) if p.single[i] else used
-        if can_finish(group, taken, i, need - p.atoms[i], rest):
+        if can_finish(group, used | (1 << i) if p.single[i] else used, i, need - size, rest):
             found.append(i)
     return tuple(found)

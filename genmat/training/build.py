@@ -72,6 +72,7 @@ def save_snapshot(model: Any, folder: Path, max_length: int = 256) -> None:
         bos_token_id=vocab.ids["<bos>"],
         eos_token_id=vocab.ids["<eos>"],
     )
+    model.config.use_cache = True  # switched off for training
     model.save_pretrained(folder)
     CrystalTokenizer.register_for_auto_class("AutoTokenizer")
     CrystalTokenizer(str(write_vocabulary(folder)), model_max_length=max_length).save_pretrained(folder)

@@ -66,18 +66,20 @@ class ModelConfig(Strict):
 
 
 class OptimiserConfig(Strict):
-    """AdamW (Loshchilov and Hutter, arXiv:1711.05101) with linear warm-up and cosine decay.
+    """The optimiser, with linear warm-up and cosine decay.
 
     Attributes:
+        name: `muon` (see `genmat.training.muon`) or `adamw` (Loshchilov and Hutter, arXiv:1711.05101).
         epochs: passes over the training crystals.
         batch_size: crystals per step; batches hold sentences of similar length.
         min_learning_rate: where the cosine ends, as a share of `learning_rate`.
         warmup: share of all steps.
     """
 
+    name: Literal["muon", "adamw"] = "muon"
     epochs: float = Field(gt=0)
     batch_size: int = Field(64, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(4e-3, gt=0)
     min_learning_rate: float = Field(0.05, ge=0, le=1)
     warmup: float = Field(0.03, ge=0, lt=1)
     weight_decay: float = Field(0.1, ge=0)

@@ -18,8 +18,9 @@ from genmat.errors import GenmatError
 from genmat.tokenization.vocabulary import vocabulary
 from genmat.training.batches import Collator, LengthBuckets, SentenceDataset
 from genmat.training.build import build_model, condition_slice, save_snapshot
-from genmat.training.config import TrainConfig
+from genmat.training.config import OptimiserConfig, TrainConfig
 from genmat.training.metrics import NgramBaseline, model_losses, summarise
+from genmat.training.muon import Muon, parameter_groups
 
 EVAL_BATCH = 256
 
@@ -28,6 +29,15 @@ class BucketTrainer(Trainer):
     """`Trainer` whose training order is `LengthBuckets`, and whose log carries the CPU-hours spent so far."""
 
     earlier_hours = 0.0
+    optimiser: OptimiserConfig
+
+    def create_optimizer(self, model=None):
+        """Muon where the configuration asks for it; AdamW is `Trainer`'s own."""
+        if self.optimizer is None and self.optimiser.name == "muon":
+            o = self.optimiser
+            groups = parameter_groups(self.model, o.weight_decay)
+            self.optimizer = Muon(groups, lr=o.learning_rate, betas=(o.beta1, o.beta2))
+        return super().create_optimizer(model) if self.optimizer is None else self.optimizer
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add `cpu_hours`, attempts before a resume included."""
@@ -137,9 +147,8 @@ def train(
         data_collator=Collator(vocab.ids["<pad>"], condition),
         callbacks=[Epochs()],
     )
+    trainer.optimiser = config.optimiser
     checkpoint = get_last_checkpoint(str(out)) if resume and out.is_dir() else None
-    if config.threads == 1:
-        torch.set_num_threads(1)  # building the Trainer resets it
     trainer.earlier_hours = _hours_spent(checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
     figures = {"name": config.name, "model": config.model.model_dump(), "config": config.model_dump(mode="json")}

@@ -136,6 +136,10 @@ class CrystalRNNForCausalLM(CrystalRNNPreTrainedModel, GenerationMixin):
     def _supports_default_dynamic_cache(cls) -> bool:
         return False  # the model makes its own cache: a state, not keys and values
 
+    def new_cache(self) -> RecurrentCache:
+        """An empty state."""
+        return RecurrentCache()
+
     def get_input_embeddings(self):
         """The feature table; its rows are features, not tokens."""
         return self.embed

@@ -1,0 +1,201 @@
+"""Batched decoding under a grammar: one forward pass per word, one look-up of masks, finished rows leave the batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from genmat.generation.cache import BatchCache
+from genmat.generation.constraints import Grammar, Row, copy_row
+from genmat.generation.masks import Masks
+
+
+SHRINK = 0.85  # finished rows are dropped from the cache when fewer than this share of its rows is alive
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One finished sentence.
+
+    Attributes:
+        index: its number in the run; with the seed it decides every random choice.
+        ids: token ids, <bos> to <eos>.
+        log_likelihood: log p of all words after the condition under the model, in nats, not renormalised by the grammar.
+    """
+
+    index: int
+    ids: list[int]
+    log_likelihood: float
+
+
+@dataclass
+class Clock:
+    """Seconds spent in the model, in the grammar and in drawing words."""
+
+    model: float = 0.0
+    grammar: float = 0.0
+    drawing: float = 0.0
+    words: int = 0
+    _last: float = field(default_factory=time.perf_counter)
+
+    def tick(self, name: str | None = None) -> None:
+        """Book the time since the last tick under a name."""
+        now = time.perf_counter()
+        if name:
+            setattr(self, name, getattr(self, name) + now - self._last)
+        self._last = now
+
+    @property
+    def grammar_share(self) -> float:
+        """Grammar's share of the decoding time."""
+        return self.grammar / max(self.model + self.grammar + self.drawing, 1e-12)
+
+
+def uniforms(seed: int, rows: np.ndarray, step: int) -> np.ndarray:
+    """One number in [0, 1) per row, (B,): a hash of (seed, row, step), so rows do not depend on their batch.
+
+    splitmix64 (Steele et al., OOPSLA 2014) over a mixed counter.
+    """
+    with np.errstate(over="ignore"):
+        x = rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        x += np.uint64(
+            (seed * 0xD1342543DE82EF95 + step * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        )
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 0x9E3779B97F4A7C15)):
+            x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
+        x ^= x >> np.uint64(32)
+    return (x >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+@torch.inference_mode()
+def decode(
+    model: Any,
+    grammar: Grammar,
+    first: int,
+    n: int,
+    *,
+    condition: int | None = None,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    clock: Clock | None = None,
+) -> Iterator[Sentence]:
+    """Sentences `first` to `first + n - 1` of a run, as they finish.
+
+    Args:
+        condition: token of the hull bin, said right after <bos>.
+        temperature, top_p: of the distribution the grammar leaves.
+    """
+    clock = clock or Clock()
+    clock.tick()
+    head, embedding = model.head, model.embedding_matrix()
+    start, prompt = grammar.start(), [grammar.vocab.ids["<bos>"]] + ([] if condition is None else [condition])
+    given = len(prompt)
+    while (word := grammar.masks.single(start.parts)) is not None:  # what the grammar decides is read in one pass
+        prompt.append(word)
+        start.advance(word)
+    clock.tick("grammar")
+    cache = BatchCache() if model.config.model_type == "crystal_gpt" else model.new_cache()
+    ids = torch.tensor([prompt])  # (1, P)
+    h = model.hidden_states(ids, embedding, cache=cache)  # (1, P, d)
+    base = -float(head.loss(h[0, given - 1 : -1], ids[0, given:], embedding).sum()) if len(prompt) > given else 0.0
+    cache.batch_select_indices(torch.zeros(n, dtype=torch.long))
+    h = h[:, -1].expand(n, -1)  # (B, d)
+    clock.tick("model")
+
+    rows: list[Row] = [copy_row(start) for _ in range(n)]
+    texts = [list(prompt) for _ in range(n)]
+    logs = np.full(n, base)
+    held = alive = np.arange(n)  # rows in the cache, and those of them whose sentence goes on
+    words = np.zeros(n, dtype=np.int64)
+    step = 0
+    while len(alive):
+        chances = uniforms(seed, first + alive, step)
+        drawn, gained = draw(head, h, embedding, rows, alive, chances, temperature, top_p, clock)
+        words[alive] = drawn
+        logs[alive] += gained
+        clock.words += len(alive)
+        clock.tick("drawing")
+        keep = np.ones(len(alive), dtype=bool)
+        for b, (i, word) in enumerate(zip(alive.tolist(), drawn.tolist(), strict=True)):
+            texts[i].append(word)
+            rows[i].advance(word)
+            keep[b] = bool(rows[i].parts)
+        clock.tick("grammar")
+        for i in alive[~keep].tolist():
+            yield Sentence(first + i, texts[i], float(logs[i]))
+        clock.tick()
+        alive = alive[keep]
+        if not len(alive):
+            return
+        if len(alive) < SHRINK * len(held):
+            cache.batch_select_indices(torch.from_numpy(np.flatnonzero(np.isin(held, alive))))
+            held = alive
+        h = model.hidden_states(torch.from_numpy(words[held])[:, None], embedding, cache=cache)[:, -1]  # (held, d)
+        if len(held) > len(alive):
+            h = h[torch.from_numpy(np.flatnonzero(np.isin(held, alive)))]  # (B, d)
+        clock.tick("model")
+        step += 1
+
+
+def draw(head, h, embedding, rows, alive, chances, temperature, top_p, clock) -> tuple[np.ndarray, np.ndarray]:
+    """One word for every row of the batch, and its log p under the model: h (B, d) -> (B,), (B,)."""
+    groups: dict[tuple[int, ...], list] = {}
+    for b, row in enumerate(alive.tolist()):
+        parts = rows[row].parts
+        key = parts[0][:1] if len(parts) == 1 else tuple([kind for kind, _ in parts])
+        found = groups.get(key)
+        if found is None:
+            groups[key] = found = []
+        found.append((b, parts))
+    masks: Masks = rows[alive[0]].grammar.masks
+    clock.tick("grammar")
+    kinds = torch.log_softmax(head.kind(h), dim=-1)  # (B, K)
+    query = head.query(h)  # (B, d)
+    out, gained = np.zeros(len(alive), dtype=np.int64), np.zeros(len(alive))
+    for key, members in groups.items():
+        places = [b for b, _ in members]
+        index = torch.tensor(places)
+        scores, allowed, lows = [], [], []
+        for j, kind in enumerate(key):
+            lo, width = masks.lows[kind], masks.widths[kind]
+            within = query[index] @ embedding[lo : lo + width].T + head.bias[lo : lo + width]  # (b, w)
+            scores.append(torch.log_softmax(within, dim=-1) + kinds[index, kind, None])
+            clock.tick("drawing")
+            allowed.append(masks.table(kind)[[parts[j][1] for _, parts in members]])  # (b, w)
+            lows.append(np.arange(lo, lo + width))
+            clock.tick("grammar")
+        logp = torch.cat(scores, dim=1) if len(scores) > 1 else scores[0]  # (b, W)
+        mask = torch.from_numpy(np.concatenate(allowed, axis=1) if len(allowed) > 1 else allowed[0])
+        chosen = choose(logp, mask, chances[places], temperature, top_p)  # (b,)
+        out[places] = np.concatenate(lows)[chosen.numpy()]
+        gained[places] = logp.gather(1, chosen[:, None]).squeeze(1).double().numpy()
+        clock.tick("drawing")
+    return out, gained
+
+
+def choose(
+    logp: torch.Tensor, allowed: torch.Tensor, chances: np.ndarray, temperature: float, top_p: float
+) -> torch.Tensor:
+    """Draw from allowed words by inverse transform: logp (b, W), allowed (b, W), chances (b,) -> columns (b,).
+
+    Temperature 0 takes the most likely word. `top_p` keeps the fewest words that together have that probability
+    (Holtzman et al., arXiv:1904.09751).
+    """
+    scores = logp.masked_fill(~allowed, float("-inf"))
+    if temperature == 0:
+        return scores.argmax(dim=-1)
+    p = torch.softmax(scores / temperature, dim=-1)
+    if top_p < 1:
+        ordered, order = p.sort(dim=-1, descending=True)
+        late = ordered.cumsum(-1) - ordered >= top_p
+        p = p.scatter(1, order, ordered.masked_fill(late, 0.0))
+    total = p.cumsum(-1)  # (b, W)
+    target = torch.from_numpy(chances).to(total.dtype)[:, None] * total[:, -1:] * (1 - 1e-6)
+    chosen = (total > target).to(torch.uint8).argmax(dim=-1)  # first column beyond the target: always of p > 0
+    return chosen

@@ -1,0 +1,177 @@
+"""Generate crystals: model, prompt, grammar -> candidates with a structure and the model's opinion of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from genmat.candidate import Candidate
+from genmat.crystal.composition import parse_elements, parse_formula
+from genmat.crystal.prototype import Protostructure, sort_sites
+from genmat.crystal.realise import realise
+from genmat.errors import GenmatError, did_you_mean
+from genmat.generation.constraints import Grammar
+from genmat.generation.decode import Clock, Sentence, decode
+from genmat.generation.prototypes import PrototypeGrammar
+from genmat.tokenization.sentence import parse
+from genmat.tokenization.vocabulary import hull_word, vocabulary
+
+DEFAULT_MODEL = "crystal-gpt"
+DEFAULT_E_ABOVE_HULL = 0.025  # eV/atom; asking for 0 repeats known phases more often
+
+
+def model_folders() -> dict[str, Path]:
+    """Shipped models by name: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    found: dict[str, Path] = {}
+    for root in (package / "models", package.parent / "models"):
+        if root.is_dir():
+            found |= {p.parent.name: p.parent for p in sorted(root.glob("*/model.safetensors"))}
+    return found
+
+
+def find_model(name: str | Path) -> str:
+    """Folder of a model by path or shipped name; a Hub name (with a slash) is returned as it is.
+
+    Raises:
+        GenmatError: nothing of that name.
+    """
+    if Path(name).is_dir():
+        if not (Path(name) / "config.json").is_file():
+            raise GenmatError(f"{name}: no config.json in this folder; give the folder of a checkpoint")
+        return str(name)
+    shipped = model_folders()
+    if str(name) in shipped:
+        return str(shipped[str(name)])
+    if str(name).count("/") == 1 and not str(name).startswith((".", "/")):
+        return str(name)
+    raise GenmatError(did_you_mean(str(name), shipped, "model"))
+
+
+@lru_cache(maxsize=4)
+def load_model(name: str | Path) -> Any:
+    """A model ready to generate, in single precision.
+
+    Raises:
+        GenmatError: no such model, or one whose vocabulary is not this package's.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    import genmat.modeling.auto  # noqa: F401  (registers the architectures)
+
+    logging.disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(find_model(name), dtype=torch.float32).eval()
+    if model.config.vocab_size != len(vocabulary()):
+        raise GenmatError(
+            f"{name}: a vocabulary of {model.config.vocab_size} words, not {len(vocabulary())}; retrain it"
+        )
+    return model
+
+
+def grammar_for(
+    elements: str | Iterable[str] | None = None,
+    required: str | Iterable[str] | None = None,
+    formula: str | None = None,
+    spacegroup: int | Iterable[int] | None = None,
+    prototype: Protostructure | str | None = None,
+    max_atoms: int = 20,
+) -> Grammar:
+    """The grammar of a prompt.
+
+    Raises:
+        GenmatError: prompts nothing can fulfil or that contradict each other.
+    """
+    if formula is not None and (elements is not None or required is not None):
+        raise GenmatError(f"formula {formula}: already says the elements; leave elements and required out")
+    if prototype is not None and (formula is not None or spacegroup is not None):
+        raise GenmatError("prototype: already says formula type and space group; leave them out")
+    allowed = None if elements is None else parse_elements(elements)
+    needed = () if required is None else parse_elements(required)
+    if prototype is not None:
+        return PrototypeGrammar(prototype, allowed, needed, max_atoms)
+    groups = [spacegroup] if isinstance(spacegroup, int) else spacegroup
+    return Grammar(allowed, needed, None if formula is None else parse_formula(formula), groups, max_atoms)
+
+
+def generate(
+    n: int,
+    *,
+    model: str | Path | Any = DEFAULT_MODEL,
+    elements: str | Iterable[str] | None = None,
+    required: str | Iterable[str] | None = None,
+    formula: str | None = None,
+    spacegroup: int | Iterable[int] | None = None,
+    prototype: Protostructure | str | None = None,
+    max_atoms: int = 20,
+    e_above_hull: float | None = DEFAULT_E_ABOVE_HULL,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 512,
+    clock: Clock | None = None,
+) -> Iterator[Candidate]:
+    """Generate `n` candidates, each with protostructure, structure and log-likelihood.
+
+    Candidate i is decided by (model, prompt, seed, i): on one machine, results do not depend on `n`, and on
+    `batch_size` only through the last bits of matrix products, which can tip a draw in rare cases.
+
+    Args:
+        model: shipped name, folder, Hub name, or a loaded model.
+        elements: symbols that may occur, a list or "Li-P-S".
+        required: symbols that must occur.
+        formula: the composition, such as "BaTiO3".
+        spacegroup: number or numbers that may occur.
+        prototype: a protostructure or label to decorate with other elements.
+        max_atoms: largest primitive cell.
+        e_above_hull: energy above hull asked for, eV/atom; None asks for nothing.
+        temperature: below 1 prefers likely words; 0 takes the likeliest.
+        top_p: share of probability kept of each word's distribution.
+        clock: receives the time spent in model, grammar and drawing.
+
+    Raises:
+        GenmatError: unknown model or element, a prompt that no crystal fulfils, numbers out of range.
+    """
+    if n < 0 or batch_size < 1:
+        raise GenmatError(
+            f"n {n}, batch_size {batch_size}: give numbers that are not negative, and a batch of at least 1"
+        )
+    if temperature < 0 or not 0 < top_p <= 1:
+        raise GenmatError(f"temperature {temperature}, top_p {top_p}: give temperature >= 0 and 0 < top_p <= 1")
+    grammar = grammar_for(elements, required, formula, spacegroup, prototype, max_atoms)
+    loaded = load_model(model) if isinstance(model, str | Path) else model
+    name = Path(model).name if isinstance(model, str | Path) else loaded.config.model_type.replace("_", "-")
+    condition = None if e_above_hull is None else grammar.vocab.ids[hull_word(e_above_hull)]
+    return _run(n, loaded, name, grammar, condition, temperature, top_p, seed, batch_size, clock)
+
+
+def _run(n, model, name, grammar, condition, temperature, top_p, seed, batch_size, clock) -> Iterator[Candidate]:
+    """Batches of sentences, in order, as candidates."""
+    provenance = {"model": name, "seed": seed, "temperature": temperature, "top_p": top_p}
+    if condition is not None:
+        provenance["condition"] = grammar.vocab.words[condition]
+    for first in range(0, n, batch_size):
+        size = min(batch_size, n - first)
+        options = {"condition": condition, "temperature": temperature, "top_p": top_p, "seed": seed, "clock": clock}
+        for sentence in sorted(decode(model, grammar, first, size, **options), key=lambda s: s.index):
+            yield to_candidate(sentence, name, provenance, given=1 if condition is None else 2)
+
+
+def to_candidate(sentence: Sentence, name: str, provenance: dict[str, Any], given: int = 1) -> Candidate:
+    """The crystal a sentence spells; `given` words at its beginning were not the model's."""
+    spelled = parse(sentence.ids)
+    proto = Protostructure(spelled.spacegroup, sort_sites(list(spelled.sites)), spelled.lattice)
+    return Candidate(
+        id=f"{name}-{provenance['seed']}-{sentence.index:06d}",
+        origin=f"model:{name}",
+        protostructure=proto,
+        structure=realise(proto),
+        results={
+            "log_likelihood": round(sentence.log_likelihood, 4),
+            "log_likelihood_per_token": round(sentence.log_likelihood / max(len(sentence.ids) - given, 1), 5),
+        },
+        provenance=provenance | {"index": sentence.index},
+    )
