@@ -84,7 +84,7 @@ class KnownPhases:
     cautious, calling another polymorph on the same Wyckoff positions known as well.
 
     A fingerprint is 6 bytes of a hash. With n fingerprints a new label is wrongly called known with probability
-    n / 2^48: 5e-10 for the 150,000 of the shipped set, one in 2 billion candidates.
+    n / 2^48: 4e-10 for the 118,961 of the shipped set, about one in 2 billion labels.
 
     Attributes:
         source: what it was built from, for reports.
