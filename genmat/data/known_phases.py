@@ -3,7 +3,7 @@
     python -m genmat.data.known_phases structures_le20.parquet structures_21to52.parquet --labels labels.parquet
 
 Labels are taken at two symmetry tolerances, because a crystal at the edge of one tolerance changes its label there. The
-per-row table (material_id, label, label_tight) is an intermediate of about 130,000 rows and a quarter of an hour on one core;
+per-row table (material_id, label, label_tight) is an intermediate of 127,101 rows and a quarter of an hour on one core;
 killed and started again it continues. It stays outside the repository: only fingerprints are shipped.
 """
 
