@@ -189,14 +189,15 @@ class Row:
     """
 
     __slots__ = (
-        "amounts", "first", "grammar", "group", "i", "kept", "parts", "placed", "places", "plan", "read", "sites", "symbols",
-        "used", "wants",
+        "amounts", "first", "grammar", "group", "i", "kept", "ordered", "parts", "placed", "places", "plan", "read",
+        "sites", "symbols", "used", "wants",
     )  # fmt: skip
 
     def __init__(self, grammar: Grammar):
         self.grammar = grammar
         self.symbols: list[int] = []  # elements, Z - 1, in order
         self.amounts: list[int] = []
+        self.ordered: tuple[int, ...] = ()  # the amounts, ascending
         self.sites: list[tuple[int, int]] = []  # (element, position) indices
         self.plan: list[Parts] = []  # what the geometry asks for, reversed
         self.kept: list[int] = []  # angles said so far, as places in their kind
@@ -218,7 +219,7 @@ class Row:
             self._begin_sites(token - g.masks.lows[GROUP] + 1)
             return
         self.symbols.append(token - g.masks.lows[ELEMENT])
-        choices = g.amounts_of(g.place[self.symbols[-1]], tuple(sorted(self.amounts)))
+        choices = g.amounts_of(g.place[self.symbols[-1]], self.ordered)
         self.parts = ((AMOUNT, g.masks.intern(AMOUNT, [n - 1 for n in choices])),)
         self.read = self._amount
 
@@ -226,13 +227,14 @@ class Row:
         """How many atoms of the element there are in the formula unit."""
         g = self.grammar
         self.amounts.append(token - g.masks.lows[AMOUNT] + 1)
-        self.parts = g.after_amounts(g.place[self.symbols[-1]] + 1, tuple(sorted(self.amounts)))
+        self.ordered = tuple(sorted(self.amounts))
+        self.parts = g.after_amounts(g.place[self.symbols[-1]] + 1, self.ordered)
         self.read = self._element
 
     def _begin_sites(self, group: int) -> None:
         """The space group is known; sites of the first element come next."""
         self.group = group
-        self._want(formula_units(group, tuple(sorted(self.amounts)), self.grammar.max_atoms))
+        self._want(formula_units(group, self.ordered, self.grammar.max_atoms))
         self.places = self._places()
         self.parts = self.grammar.element_parts((self.symbols[0],))
         self.read = self._site_element

@@ -14,7 +14,6 @@ from genmat.generation.cache import BatchCache
 from genmat.generation.constraints import Grammar, Row, copy_row
 from genmat.generation.masks import Masks
 
-
 SHRINK = 0.85  # finished rows are dropped from the cache when fewer than this share of its rows is alive
 
 
@@ -25,7 +24,7 @@ class Sentence:
     Attributes:
         index: its number in the run; with the seed it decides every random choice.
         ids: token ids, <bos> to <eos>.
-        log_likelihood: log p of all words after the condition under the model, in nats, not renormalised by the grammar.
+        log_likelihood: log p (nats) of all words after the condition, under the model alone, without the grammar.
     """
 
     index: int

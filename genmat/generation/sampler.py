@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -45,7 +46,7 @@ def find_model(name: str | Path) -> str:
     shipped = model_folders()
     if str(name) in shipped:
         return str(shipped[str(name)])
-    if str(name).count("/") == 1 and not str(name).startswith((".", "/")):
+    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name)):
         return str(name)
     raise GenmatError(did_you_mean(str(name), shipped, "model"))
 

@@ -32,14 +32,14 @@ class DataConfig(Strict):
     Attributes:
         source: table of structures, relative to the shared data folder, or a path.
         max_atoms: largest primitive cell.
-        max_e_above_hull: eV/atom; None takes all, unlabelled ones too.
+        max_e_above_hull: eV/atom; crystals without a label are left out.
         variants: normaliser-equivalent settings kept of each crystal; one is drawn at random every epoch.
         condition_dropout: share of sentences that lose their hull bin, so that the model also works without.
     """
 
     source: str = "mp/structures_le20.parquet"
     max_atoms: int = Field(20, ge=1)
-    max_e_above_hull: float | None = Field(0.1, ge=0)
+    max_e_above_hull: float = Field(0.1, gt=0)
     variants: int = Field(8, ge=1)
     condition_dropout: float = Field(0.1, ge=0, le=1)
 
@@ -100,7 +100,7 @@ class TrainConfig(Strict):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     seed: int = 0
-    data: DataConfig = Field(default_factory=DataConfig)
+    data: DataConfig = DataConfig.model_construct()
     model: ModelConfig
     optimiser: OptimiserConfig
     evals_per_epoch: int = Field(1, ge=1)

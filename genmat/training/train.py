@@ -110,7 +110,7 @@ def load_splits(config: TrainConfig, cache_dir: Path | None = None) -> dict[str,
 
     d = config.data
     table = load_tokens(find_source(d.source), d.max_atoms, d.max_e_above_hull, d.variants, cache_dir)
-    return {name: table[name]["variants"][:] for name in table}
+    return {str(name): list(table[name]["variants"]) for name in table}
 
 
 def train(
@@ -200,7 +200,7 @@ def evaluate(model: Any, splits: dict[str, Any]) -> dict[str, Any]:
 
 
 def training_stats(variants: Sequence[Sequence[Sequence[int]]]) -> dict[str, Any]:
-    """Histograms of the training crystals: space groups, elements, primitive atoms are what samples are held against."""
+    """Histograms of the training crystals (space groups, elements, sites), to hold samples against."""
     vocab = vocabulary()
     groups: Counter[int] = Counter()
     elements: Counter[str] = Counter()
