@@ -11,6 +11,7 @@ elements, hull vertices, binaries, all others, small cells first, so that an unf
 from __future__ import annotations
 
 import argparse
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from genmat.screening.potentials.base import Potential
 
+logging.getLogger("moyo").setLevel(logging.ERROR)  # supercells are expected here: no warning per structure
 FILES = ("structures_le20.parquet", "structures_21to52.parquet")
 NEAR_HULL = 0.05  # eV/atom, table's e_above_hull of the phases taken
 PBE_SWELL = 1.013  # stored cells are 0.987 of a PBE volume at the median
@@ -34,6 +36,17 @@ COMMIT_ATOMS = 256
 STIFFNESS = (7.2837, 1.8909, 0.1760, 0.6584)  # ln(GPa), see `guess_bulk_modulus`
 SKIP_GAIN = 1.5e-3  # eV/atom: below this predicted gain the second point is not computed
 GPA = 160.21766208  # GPa per eV/Å³
+# the one element of which the structures hold no phase: face-centred cubic, a = 6.02 Å
+STRONTIUM = {
+    "material_id": "Sr-fcc",
+    "formula": "Sr",
+    "n_atoms": 1,
+    "n_primitive": 1,
+    "lattice_parameters": [6.02 / 2**0.5] * 3 + [60.0] * 3,
+    "species": ["Sr"],
+    "frac_coords": [[0.0, 0.0, 0.0]],
+    "split": "train",
+}
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS phase (
@@ -49,7 +62,7 @@ CREATE TABLE IF NOT EXISTS phase (
 
 def open_table(path: Path) -> sqlite3.Connection:
     """Open or create the working table of the job."""
-    db = sqlite3.connect(path, timeout=60)
+    db = sqlite3.connect(path, timeout=3600)
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=NORMAL")
     db.execute(SCHEMA)
@@ -57,18 +70,22 @@ def open_table(path: Path) -> sqlite3.Connection:
 
 
 def read_phases(data: Path, near_hull: float = NEAR_HULL) -> pd.DataFrame:
-    """Labelled phases near the hull, in the order of work; columns ``n_elements`` and ``stage`` added."""
+    """Elements, and labelled phases near the hull, in the order of work; a column ``stage`` is added.
+
+    Elemental phases are taken without a label too: the data leaves the ground states of some unlabelled.
+    """
     import pandas as pd
 
     missing = [name for name in FILES if not (data / name).is_file()]
     if missing:
         raise GenmatError(f"{data}: {missing[0]} not found; give the folder with the Materials Project structures")
     table = pd.concat([pd.read_parquet(data / name) for name in FILES], ignore_index=True)
-    table = table[table.e_above_hull <= near_hull].drop_duplicates("material_id")
+    table = pd.concat([table, pd.DataFrame([STRONTIUM])], ignore_index=True).drop_duplicates("material_id")
     elements = table.species.map(lambda s: len(set(s)))
-    vertex = table.e_above_hull <= 1e-6
-    stage = np.select([elements == 1, vertex, elements == 2], [0, 1, 2], 3)
-    table = table.assign(n_elements=elements, vertex=vertex, stage=stage)
+    near = (table.e_above_hull <= near_hull) | (elements == 1)
+    table, elements = table[near], elements[near]
+    stage = np.select([elements == 1, table.e_above_hull <= 1e-6, elements == 2], [0, 1, 2], 3)
+    table = table.assign(stage=stage)
     return table.sort_values(["stage", "n_primitive", "material_id"], ignore_index=True)
 
 
@@ -221,15 +238,65 @@ def _chunks(table: pd.DataFrame) -> Iterator[list]:
         yield chunk
 
 
+def run_relaxed(data: Path, out: Path, max_atoms: int, limit_s: float = np.inf) -> None:
+    """Tier 2: elements and hull vertices relaxed fully, with the candidates' settings, small cells first."""
+    from genmat.candidate import Candidate
+    from genmat.screening.potentials import load
+    from genmat.screening.relax import relax_one
+
+    potential = load("chgnet")
+    db = open_table(out)
+    table = read_phases(data)
+    done = {row[0] for row in db.execute("SELECT id FROM phase WHERE tier = 'relaxed'")}
+    table = table[(table.stage <= 1) & (table.n_primitive <= max_atoms)]
+    todo = table[~table.material_id.isin(done)]
+    left, atoms = int(todo.n_primitive.sum()), 0
+    print(f"{len(todo)} of {len(table)} phases to relax, {left} atoms", flush=True)
+    began, told = time.monotonic(), 0.0
+    for count, row in enumerate(todo.itertuples(), 1):
+        start = primitive(row)
+        result = relax_one(Candidate(id=row.material_id, origin="reference", structure=start), potential)
+        with db:
+            db.execute("INSERT OR REPLACE INTO phase VALUES (?,?,?,?,?,?,?,?,?,?)", _relaxed_record(row, start, result))
+        atoms += int(row.n_primitive)
+        spent = time.monotonic() - began
+        if spent - told > 30:
+            told = spent
+            eta = (left - atoms) / atoms * spent / 60
+            print(f"{count}/{len(todo)} phases, {atoms / spent:.0f} atoms/s, ETA {eta:.0f} min", flush=True)
+        if spent > limit_s:
+            break
+    print("done", flush=True)
+
+
+def _relaxed_record(row, start: Structure, result) -> tuple:
+    head = (row.material_id, "relaxed", start.composition.reduced_formula, len(start))
+    found = result.results
+    if result.failure is not None:
+        return (*head, *[None] * 4, 0, result.failure[:200])
+    volume = result.structure.volume / len(result.structure)
+    note = None if found["converged"] else "not converged"
+    return (*head, found["energy_per_atom"], volume, None, None, found["relax_steps"], note)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Command line of the job."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=["volume", "relaxed", "export"])
     parser.add_argument("--data", type=Path, required=True, help="folder with the Materials Project structures")
     parser.add_argument("--out", type=Path, required=True, help="working table of the job (SQLite)")
+    parser.add_argument("--max-atoms", type=int, default=52, help="largest primitive cell to relax fully")
+    parser.add_argument("--limit", type=float, default=np.inf, help="seconds after which to stop")
+    parser.add_argument("--labels", type=Path, help="parquet of known protostructure labels, for export")
     args = parser.parse_args(argv)
     if args.task == "volume":
-        run_volume(args.data, args.out)
+        run_volume(args.data, args.out, args.limit)
+    elif args.task == "relaxed":
+        run_relaxed(args.data, args.out, args.max_atoms, args.limit)
+    else:
+        from genmat.screening.export_reference import export
+
+        export(args.data, args.out, args.labels)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,173 @@
+"""From the job's working table to the shipped files: the reference table and the element references."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from genmat.crystal.composition import parse_formula, reduced_formula
+from genmat.screening.hull import fractions
+from genmat.screening.reference import ELEMENTS, TABLE
+
+SOURCE = "chgnet-0.3.0"
+ABSURD = 1.0  # eV/atom between CHGNet and DFT formation energy: a broken entry, not an error of the fit
+
+
+def best_of_tiers(db: sqlite3.Connection) -> pd.DataFrame:
+    """One row per phase, the relaxed energy where there is one: id, formula, n_atoms, energy, volume, tier."""
+    table = pd.read_sql("SELECT id, tier, formula, n_atoms, energy, volume FROM phase WHERE energy IS NOT NULL", db)
+    return table.sort_values(["id", "tier"]).drop_duplicates("id").reset_index(drop=True)  # relaxed < volume
+
+
+def tier_bias(db: sqlite3.Connection) -> dict[str, float]:
+    """Energies of the volume tier minus the relaxed tier, same phases, meV/atom: count, mean, median, quantiles."""
+    both = pd.read_sql(
+        "SELECT v.energy - r.energy AS gap FROM phase v JOIN phase r ON v.id = r.id "
+        "WHERE v.tier = 'volume' AND r.tier = 'relaxed' AND v.energy IS NOT NULL AND r.energy IS NOT NULL",
+        db,
+    ).gap
+    if both.empty:
+        return {"n": 0}
+    quantiles = {f"p{q}": 1000 * float(both.quantile(q / 100)) for q in (10, 50, 90, 99)}
+    return {"n": len(both), "mean": 1000 * float(both.mean()), **quantiles}
+
+
+def fit_elements(formulas: list[str], energies: np.ndarray, formation: np.ndarray, split: np.ndarray) -> dict:
+    """Element references that bring CHGNet energies to the scale of DFT formation energies.
+
+    Minimises sum |E - x . mu - E_form| over the training rows by iteratively reweighted least squares.
+
+    Args:
+        formulas: of the phases.
+        energies: (n,) CHGNet, eV/atom.
+        formation: (n,) DFT, eV/atom.
+        split: (n,) "train" rows make the fit, "test" rows measure it.
+
+    Returns:
+        ``mu`` per element, ``mae_train``, ``mae_test``, ``median_test`` (eV/atom), ``n_train``, ``n_test``, ``source``.
+    """
+    shares = [fractions(f) for f in formulas]
+    symbols = sorted({s for x in shares for s in x})
+    column = {s: i for i, s in enumerate(symbols)}
+    x = np.zeros((len(shares), len(symbols)))
+    for row, share in enumerate(shares):
+        for symbol, value in share.items():
+            x[row, column[symbol]] = value
+    target = np.where(np.isfinite(formation), energies - formation, 0.0)
+    train = (np.asarray(split) == "train") & np.isfinite(formation)
+    weight = train.astype(float)
+    mu = np.zeros(len(symbols))
+    for _ in range(30):
+        mu = np.linalg.lstsq(x * np.sqrt(weight)[:, None], target * np.sqrt(weight), rcond=None)[0]
+        residual = np.abs(target - x @ mu)
+        weight = train / np.maximum(residual, 2e-3)
+        weight[residual > ABSURD] = 0.0
+    sane = (residual < ABSURD) & np.isfinite(formation)
+    test, seen = sane & (np.asarray(split) == "test"), sane & train
+    return {
+        "source": SOURCE,
+        "target": "dft:MP2020",
+        "mu": {s: round(float(mu[i]), 5) for s, i in column.items()},
+        "mae_train": float(residual[seen].mean()),
+        "mae_test": float(residual[test].mean()),
+        "median_test": float(np.median(residual[test])),
+        "n_train": int(seen.sum()),
+        "n_test": int(test.sum()),
+        "n_excluded": int((residual >= ABSURD).sum()),
+    }
+
+
+def export(data: Path, out: Path, labels: Path | None = None) -> dict:
+    """Write the shipped table and the element references.
+
+    Args:
+        data: folder with the Materials Project structures.
+        out: working table of the job.
+        labels: parquet of known protostructure labels (``material_id``, ``label``); the rest are computed.
+
+    Returns:
+        counts, bias between the tiers and error of the fit, also printed as JSON.
+    """
+    from genmat.screening.build_reference import NEAR_HULL, open_table, read_phases
+
+    db = open_table(out)
+    table = best_of_tiers(db)
+    stored = read_phases(data).set_index("material_id")
+    rows = stored.loc[table.id]
+    # far from the hull (elements only) CHGNet is not what the fit should describe
+    formation = rows.formation_energy_per_atom.where(rows.e_above_hull <= NEAR_HULL).to_numpy(float)
+    fit = fit_elements(list(table.formula), table.energy.to_numpy(), formation, rows.split.to_numpy())
+    mu = fit["mu"]
+    predicted = [
+        e - sum(mu[s] * v for s, v in fractions(f).items()) for f, e in zip(table.formula, table.energy, strict=True)
+    ]
+    # entries CHGNet gets absurdly wrong would bend the hull for everything around them
+    table = table[~(np.abs(np.array(predicted) - formation) >= ABSURD)]  # phases without label stay
+    names = _labels(db, stored.loc[table.id], labels)
+    shipped = pd.DataFrame(
+        {
+            "id": table.id,
+            "formula": [_plain(f) for f in table.formula],
+            "label": names,
+            "energy_per_atom": table.energy.round(5).astype("float32"),
+            "tier": table.tier.astype("category"),
+        }
+    ).sort_values(["formula", "id"], ignore_index=True)
+    shipped.to_parquet(TABLE, compression="zstd", compression_level=19, index=False)
+    ELEMENTS.write_text(json.dumps(fit, indent=1, sort_keys=True) + "\n")
+    counts = {
+        "rows": len(shipped),
+        "tiers": shipped.tier.value_counts().to_dict(),
+        "formulas": int(shipped.formula.nunique()),
+        "bytes": TABLE.stat().st_size,
+        "bias": tier_bias(db),
+        "fit": {k: v for k, v in fit.items() if k != "mu"},
+    }
+    print(json.dumps(counts, indent=1, default=str))
+    return counts
+
+
+def _plain(formula: str) -> str:
+    """Reduced formula without brackets; elements stand alone (O, not O2)."""
+    return reduced_formula(parse_formula(formula))
+
+
+def _labels(db: sqlite3.Connection, rows: pd.DataFrame, given: Path | None) -> list[str]:
+    """Protostructure label of each stored structure: given, or computed once and kept in the working table.
+
+    Args:
+        db: working table of the job.
+        rows: indexed by material id.
+        given: parquet with ``material_id`` and ``label``, where labels have been computed already.
+    """
+    from genmat.crystal.prototype import from_structure
+    from genmat.errors import GenmatError
+    from genmat.screening.build_reference import primitive
+
+    with db:
+        db.execute("CREATE TABLE IF NOT EXISTS label (id TEXT PRIMARY KEY, label TEXT)")
+    known = dict(db.execute("SELECT id, label FROM label"))
+    if given is not None:
+        known |= dict(pd.read_parquet(given, columns=["material_id", "label"]).itertuples(index=False))
+    fresh: list[tuple[str, str]] = []
+    for row in rows[~rows.index.isin(list(known))].itertuples():
+        try:
+            label = from_structure(primitive(row)).label
+        except GenmatError:
+            label = ""
+        known[row.Index] = label
+        fresh.append((row.Index, label))
+        if len(fresh) == 200:  # short transactions: the job may be writing at the same time
+            _keep(db, fresh)
+            fresh = []
+    _keep(db, fresh)
+    return [known[i] for i in rows.index]
+
+
+def _keep(db: sqlite3.Connection, labels: list[tuple[str, str]]) -> None:
+    with db:
+        db.executemany("INSERT OR REPLACE INTO label VALUES (?, ?)", labels)
