@@ -30,10 +30,12 @@ STAGES = {
     "valid": ("Physically possible", "distances, density, charge balance"),
     "unique": ("Unique", "one per composition and prototype"),
     "novel": ("New", "not among the known phases"),
+    "unique_relaxed": ("Still unique", "judged again after relaxation"),
+    "novel_relaxed": ("Still new", "judged again after relaxation"),
     "select": ("Selected", "chosen for relaxation"),
     "relax": ("Relaxed", "cell and positions at rest"),
     "hull": ("Placed on the hull", "energy against competing phases"),
-    "rank": ("Ranked", "ordered by energy above the hull"),
+    "rank": ("Near the hull", f"within {1000 * figures.NEAR_HULL:.0f} meV/atom"),
 }
 """Name and one-line meaning of the funnel's stages; other stages appear under their own name."""
 
@@ -190,13 +192,26 @@ def funnel_steps(funnel: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "width_entered": round(100 * entered / largest, 2),
                 "width_passed": round(100 * passed / largest, 2),
                 "reasons": reasons,
+                "time": duration(step.get("seconds")),
             }
         )
     return steps
 
 
+def duration(seconds: float | None) -> str:
+    """Wall time for print, empty when unknown or below a second.
+
+    >>> [duration(s) for s in (None, 0.2, 41.3, 3720)]
+    ['', '', '41 s', '62 min']
+    """
+    if seconds is None or seconds < 1:
+        return ""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
 LABELS = {
     "hull_source": "Reference hull",
+    "reference": "How it was made",
     "e_above_hull": "Energy above hull",
     "elapsed_s": "Wall time (s)",
     "n": "Candidates asked for",

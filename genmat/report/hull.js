@@ -111,7 +111,7 @@ function ternary(hull, list) {
   }];
 }
 
-/** One bar per candidate: the phases it would fall apart into, by share of atoms. */
+/** One bar per candidate: the phases it would fall apart into, by formula units. */
 function decompositionBars(list) {
   return el("ul", { class: "decomposition" }, list.slice(0, 40).map((row) => {
     const parts = (row.decomposition || "").split(" + ").map((term) => term.match(/^([\d.]+)\s+(.+)$/)).filter(Boolean);

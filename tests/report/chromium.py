@@ -60,7 +60,7 @@ class Page:
             raise AssertionError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    def wait(self, expression: str, seconds: float = 30) -> Any:
+    def wait(self, expression: str, seconds: float = 60) -> Any:
         """Wait until an expression is true; its truth is all that is returned."""
         end = time.monotonic() + seconds
         while not (value := self.evaluate(f"Boolean({expression})")):
@@ -72,8 +72,10 @@ class Page:
     def open(self, path: Path, width: int = 1280, height: int = 600, phone: bool = False) -> None:
         """Load a local file in a window of this size."""
         self.size(width, height, phone)
+        seen = len(self.events)
         self.call("Page.navigate", url=path.resolve().as_uri())
-        self.wait("document.readyState === 'complete' && location.protocol === 'file:'")
+        while all(event["method"] != "Page.loadEventFired" for event in self.events[seen:]):
+            self.events.append(self._receive())
 
     def size(self, width: int, height: int, phone: bool = False) -> None:
         """Resize the window; a phone has two device pixels per pixel and a touch screen."""
@@ -129,7 +131,7 @@ class Page:
             else:
                 return answer["result"]
 
-    def _receive(self, seconds: float = 60) -> dict[str, Any]:
+    def _receive(self, seconds: float = 120) -> dict[str, Any]:
         while b"\0" not in self._buffer:
             if not select.select([self._read], [], [], seconds)[0]:
                 raise AssertionError("the browser does not answer")
