@@ -36,17 +36,14 @@ COMMIT_ATOMS = 256
 STIFFNESS = (7.2837, 1.8909, 0.1760, 0.6584)  # ln(GPa), see `guess_bulk_modulus`
 SKIP_GAIN = 1.5e-3  # eV/atom: below this predicted gain the second point is not computed
 GPA = 160.21766208  # GPa per eV/Å³
-# the one element of which the structures hold no phase: face-centred cubic, a = 6.02 Å
-STRONTIUM = {
-    "material_id": "Sr-fcc",
-    "formula": "Sr",
-    "n_atoms": 1,
-    "n_primitive": 1,
-    "lattice_parameters": [6.02 / 2**0.5] * 3 + [60.0] * 3,
-    "species": ["Sr"],
-    "frac_coords": [[0.0, 0.0, 0.0]],
-    "split": "train",
-}
+# ground states of elements that the structures lack: cells with all atoms, Å and degrees
+MISSING = [
+    {"material_id": "Sr-fcc", "formula": "Sr", "lattice_parameters": [6.02 / 2**0.5] * 3 + [60.0] * 3}
+    | {"species": ["Sr"], "frac_coords": [[0.0, 0.0, 0.0]]},
+    {"material_id": "U-alpha", "formula": "U", "lattice_parameters": [2.854, 5.869, 4.955, 90.0, 90.0, 90.0]}
+    | {"species": ["U"] * 4}
+    | {"frac_coords": [[0.0, 0.1025, 0.25], [0.0, 0.8975, 0.75], [0.5, 0.6025, 0.25], [0.5, 0.3975, 0.75]]},
+]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS phase (
@@ -80,7 +77,10 @@ def read_phases(data: Path, near_hull: float = NEAR_HULL) -> pd.DataFrame:
     if missing:
         raise GenmatError(f"{data}: {missing[0]} not found; give the folder with the Materials Project structures")
     table = pd.concat([pd.read_parquet(data / name) for name in FILES], ignore_index=True)
-    table = pd.concat([table, pd.DataFrame([STRONTIUM])], ignore_index=True).drop_duplicates("material_id")
+    extra = pd.DataFrame([row | {"n_atoms": len(row["species"]), "split": "train"} for row in MISSING])
+    table = pd.concat([table, extra.assign(n_primitive=extra.n_atoms)], ignore_index=True).drop_duplicates(
+        "material_id"
+    )
     elements = table.species.map(lambda s: len(set(s)))
     near = (table.e_above_hull <= near_hull) | (elements == 1)
     table, elements = table[near], elements[near]
@@ -249,6 +249,7 @@ def run_relaxed(data: Path, out: Path, max_atoms: int, limit_s: float = np.inf) 
     table = read_phases(data)
     done = {row[0] for row in db.execute("SELECT id FROM phase WHERE tier = 'relaxed'")}
     table = table[(table.stage <= 1) & (table.n_primitive <= max_atoms)]
+    table = table[~table.material_id.isin(_hopeless_elements(db, table))]
     todo = table[~table.material_id.isin(done)]
     left, atoms = int(todo.n_primitive.sum()), 0
     print(f"{len(todo)} of {len(table)} phases to relax, {left} atoms", flush=True)
@@ -267,6 +268,15 @@ def run_relaxed(data: Path, out: Path, max_atoms: int, limit_s: float = np.inf) 
         if spent > limit_s:
             break
     print("done", flush=True)
+
+
+def _hopeless_elements(db: sqlite3.Connection, table: pd.DataFrame) -> list[str]:
+    """Elemental phases more than 0.1 eV/atom above the lowest of their element: no relaxation makes them references."""
+    energy = dict(db.execute("SELECT id, energy FROM phase WHERE tier = 'volume'"))
+    rows = table[table.stage == 0]
+    values = rows.material_id.map(energy).astype(float)
+    lowest = values.groupby(rows.species.map(lambda s: s[0])).transform("min")
+    return list(rows.material_id[values > lowest + 0.1])
 
 
 def _relaxed_record(row, start: Structure, result) -> tuple:

@@ -14,6 +14,8 @@ from genmat.screening.hull import fractions
 from genmat.screening.reference import ELEMENTS, TABLE
 
 SOURCE = "chgnet-0.3.0"
+CARD = Path(__file__).parents[2] / "data_cards" / "reference_chgnet.md"
+BEGIN, END = "<!-- counts -->", "<!-- /counts -->"
 ABSURD = 1.0  # eV/atom between CHGNet and DFT formation energy: a broken entry, not an error of the fit
 
 
@@ -24,12 +26,13 @@ def best_of_tiers(db: sqlite3.Connection) -> pd.DataFrame:
 
 
 def tier_bias(db: sqlite3.Connection) -> dict[str, float]:
-    """Energies of the volume tier minus the relaxed tier, same phases, meV/atom: count, mean, median, quantiles."""
+    """Energies of the volume tier minus the relaxed tier, same compounds, meV/atom: count, mean, median, quantiles."""
     both = pd.read_sql(
-        "SELECT v.energy - r.energy AS gap FROM phase v JOIN phase r ON v.id = r.id "
+        "SELECT v.formula AS formula, v.energy - r.energy AS gap FROM phase v JOIN phase r ON v.id = r.id "
         "WHERE v.tier = 'volume' AND r.tier = 'relaxed' AND v.energy IS NOT NULL AND r.energy IS NOT NULL",
         db,
-    ).gap
+    )
+    both = both.gap[[len(fractions(f)) > 1 for f in both.formula]]
     if both.empty:
         return {"n": 0}
     quantiles = {f"p{q}": 1000 * float(both.quantile(q / 100)) for q in (10, 50, 90, 99)}
@@ -77,7 +80,7 @@ def fit_elements(formulas: list[str], energies: np.ndarray, formation: np.ndarra
         "median_test": float(np.median(residual[test])),
         "n_train": int(seen.sum()),
         "n_test": int(test.sum()),
-        "n_excluded": int((residual >= ABSURD).sum()),
+        "n_excluded": int(((residual >= ABSURD) & np.isfinite(formation)).sum()),
     }
 
 
@@ -128,7 +131,37 @@ def export(data: Path, out: Path, labels: Path | None = None) -> dict:
         "fit": {k: v for k, v in fit.items() if k != "mu"},
     }
     print(json.dumps(counts, indent=1, default=str))
+    if CARD.is_file():
+        _write_card(shipped, fit, counts["bias"])
     return counts
+
+
+def _write_card(shipped: pd.DataFrame, fit: dict, bias: dict[str, float]) -> None:
+    """Put the figures of this export into the data card."""
+    from genmat.data.cards import read_card, render_card
+
+    rows = [
+        ("phases", f"{len(shipped):,}"),
+        ("compositions", f"{shipped.formula.nunique():,}"),
+        ("relaxed phases", f"{(shipped.tier == 'relaxed').sum():,}"),
+        ("compounds computed in both tiers", f"{bias['n']:,}"),
+    ]
+    if bias["n"]:
+        spread = (
+            f"median {bias['p50']:.1f}, mean {bias['mean']:.1f}, p90 {bias['p90']:.1f}, p99 {bias['p99']:.1f} meV/atom"
+        )
+        rows.append(("volume tier above relaxed tier", spread))
+    rows += [
+        ("training phases of the fit", f"{fit['n_train']:,}"),
+        ("test phases of the fit", f"{fit['n_test']:,}"),
+        ("error of the fit, test split, MAE", f"{1000 * fit['mae_test']:.1f} meV/atom"),
+        ("error of the fit, test split, median", f"{1000 * fit['median_test']:.1f} meV/atom"),
+    ]
+    table = "\n".join(["| figure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+    header, body = read_card(CARD)
+    head, rest = body.split(BEGIN)
+    body = f"{head}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
+    CARD.write_text(render_card(header, body, CARD.parent.parent), encoding="utf-8")
 
 
 def _plain(formula: str) -> str:

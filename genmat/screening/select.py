@@ -1,4 +1,4 @@
-"""Which candidates are worth relaxing: the least surprising ones, spread over chemistry and prototypes."""
+"""Which candidates are worth relaxing, and which of the relaxed are the best."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from genmat.candidate import Candidate
+
+NEAR_HULL = 0.05
+"""eV/atom; up to here a candidate counts as near the hull."""
 
 
 def select_stage(
@@ -49,12 +52,33 @@ def set_aside(candidate: Candidate) -> str | None:
 def surprise(candidate: Candidate) -> float:
     """Negative log-likelihood of the sentence (nats), the model's own score: low is plausible.
 
-    Per atom kind and site, so that rich crystals are not punished for being longer sentences.
+    Of the whole sentence: crystals of few sites are favoured, which also relax faster and stay symmetric.
     """
     log_likelihood = candidate.results.get("log_likelihood")
     if log_likelihood is None:
         return float("inf")
     return -float(log_likelihood)
+
+
+def rank_stage(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+    """Add ``rank``, 1 for the best; a whole-set stage.
+
+    Unique and new ones first; of these the ones within `NEAR_HULL`, with symmetry before P1 (a crystal without symmetry
+    is rarely what is made); then by energy above the hull, in steps of 1 µeV/atom.
+    """
+    everyone = list(candidates)
+
+    def key(index: int) -> tuple:
+        candidate = everyone[index]
+        found, energy = candidate.results, candidate.results.get("e_above_hull")
+        plain = candidate.protostructure is not None and candidate.protostructure.spacegroup == 1
+        far = energy is None or energy > NEAR_HULL
+        known = (found.get("unique") is False, found.get("novel") is False)
+        return *known, far, plain and not far, energy is None, round(energy or 0.0, 6), index
+
+    places = {index: place for place, index in enumerate(sorted(range(len(everyone)), key=key), start=1)}
+    for index, candidate in enumerate(everyone):
+        yield candidate.add(rank=places[index])
 
 
 def _spread(order: list[Candidate], n: int, per_formula: int, per_system: int, per_prototype: int) -> set[str]:
