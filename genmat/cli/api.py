@@ -105,7 +105,7 @@ def screen(
 def discover(
     n: int = 1000,
     *,
-    relax: int = 48,
+    relax: int = 100,
     elements: str | Iterable[str] | None = None,
     required: str | Iterable[str] | None = None,
     formula: str | None = None,

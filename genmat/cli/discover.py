@@ -13,7 +13,7 @@ from genmat.cli import options as opt
 def discover(
     out: opt.Out = Path("discover"),
     n: Annotated[int, typer.Option("--n", "-n", help="Number of candidates to generate.")] = 1000,
-    relax: Annotated[int, typer.Option(help="How many of them to relax: the most promising new ones.")] = 48,
+    relax: Annotated[int, typer.Option(help="How many of them to relax: the most promising new ones.")] = 100,
     elements: opt.Elements = None,
     required: opt.Required = None,
     formula: opt.Formula = None,

@@ -21,8 +21,6 @@ from genmat.cli.settings import MODEL, Prompt, Screening, check_prompt
 from genmat.errors import GenmatError
 
 Progress = Callable[[str, int, int], None]
-NEAR_HULL = 0.05
-"""eV/atom; what counts as near the hull in counts and reports."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,8 @@ class Outcome:
 
     def counts(self) -> dict[str, int]:
         """How many candidates there are, were relaxed, are near the hull, and are new besides."""
+        from genmat.screening.select import NEAR_HULL
+
         alive = [candidate for candidate in self.candidates if candidate.alive]
         near = [candidate for candidate in alive if candidate.results.get("e_above_hull", 9.0) <= NEAR_HULL]
         new = [c for c in near if c.results.get("novel") and c.results.get("unique") is not False]
@@ -286,6 +286,8 @@ def _matching(screening: Screening, after: str = "") -> list[Stage]:
 
 
 def _rank() -> Stage:
+    from genmat.screening.select import NEAR_HULL, rank_stage
+
     def far(candidate: Candidate) -> str | None:
         energy = candidate.results.get("e_above_hull")
         if energy is None:
@@ -293,20 +295,6 @@ def _rank() -> Stage:
         return None if energy <= NEAR_HULL else f"more than {1000 * NEAR_HULL:.0f} meV/atom above the hull"
 
     return Stage("rank", rank_stage, "whole", far)
-
-
-def rank_stage(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
-    """Add ``rank``, 1 for the best: unique and new before the rest, then by energy above the hull (eV/atom)."""
-    everyone = list(candidates)
-
-    def key(index: int) -> tuple:
-        found = everyone[index].results
-        energy = found.get("e_above_hull")
-        return found.get("unique") is False, found.get("novel") is False, energy is None, round(energy or 0.0, 6), index
-
-    places = {index: place for place, index in enumerate(sorted(range(len(everyone)), key=key), start=1)}
-    for index, candidate in enumerate(everyone):
-        yield candidate.add(rank=places[index])
 
 
 def _digest(candidates: Sequence[Candidate]) -> str:

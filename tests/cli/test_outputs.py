@@ -8,7 +8,7 @@ from pymatgen.core import Lattice, Structure
 
 from genmat.candidate import Candidate
 from genmat.cli.outputs import COLUMNS, ordered, write_cifs, write_table
-from genmat.cli.pipelines import rank_stage
+from genmat.screening.select import rank_stage
 
 
 @pytest.fixture
