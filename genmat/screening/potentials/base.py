@@ -59,7 +59,9 @@ class Potential(Protocol):
     """Anything with a name card and a batched `evaluate`."""
 
     @property
-    def info(self) -> PotentialInfo: ...
+    def info(self) -> PotentialInfo:
+        """The name card."""
+        ...
 
     def evaluate(self, structures: Sequence[Structure], *, gradients: bool = True) -> Evaluation:
         """Evaluate crystals; ``gradients=False`` may skip forces and stresses."""
