@@ -66,7 +66,8 @@ def main() -> None:
         rows.append((between - began, ended - between, ours.steps, len(theirs.energies), gap))
         print(
             f"{start.composition.reduced_formula:16s} {len(start):3d} atoms  "
-            f"{rows[-1][0]:6.2f} s  {rows[-1][1]:7.2f} s  steps {ours.steps:3d} {rows[-1][3]:4d}  energy {gap:+7.2f} meV/atom",
+            f"{rows[-1][0]:6.2f} s  {rows[-1][1]:7.2f} s  "
+            f"steps {ours.steps:3d} {rows[-1][3]:4d}  energy {gap:+7.2f} meV/atom",
             flush=True,
         )
     table = np.array(rows)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -32,28 +33,31 @@ def run_pool(
     candidates: Iterable[Candidate], potential: Potential, settings: RelaxSettings, workers: int
 ) -> Iterator[Candidate]:
     """Relax in ``workers`` processes; yields each candidate as soon as it is done."""
-    jobs: queue.Queue[Candidate | None] = queue.Queue(maxsize=2 * workers)
-    results: queue.Queue[Candidate | BaseException | None] = queue.Queue()
+    jobs: queue.Queue[Candidate | None] = queue.Queue()
+    results: queue.Queue[Candidate | BaseException] = queue.Queue()
     stop = threading.Event()
     hello = _hello(potential, settings)
     team = [_Worker(hello) for _ in range(workers)]
-    threads = [threading.Thread(target=_serve, args=(w, jobs, results, stop), daemon=True) for w in team]
-    threads.append(threading.Thread(target=_feed, args=(candidates, jobs, results, stop, workers), daemon=True))
-    for thread in threads:
-        thread.start()
-    running = len(threads)
+    for worker in team:
+        threading.Thread(target=_serve, args=(worker, jobs, results, stop), daemon=True).start()
+    source, waiting = iter(candidates), 0
     try:
-        while running:
+        while True:
+            # candidates are drawn in the caller's thread, and only as many as keep the workers busy
+            for candidate in islice(source, 2 * workers - waiting):
+                jobs.put(candidate)
+                waiting += 1
+            if not waiting:
+                return
             item = results.get()
-            if item is None:
-                running -= 1
-            elif isinstance(item, BaseException):
+            if isinstance(item, BaseException):
                 raise item
-            else:
-                yield item
+            waiting -= 1
+            yield item
     finally:
         stop.set()
         for worker in team:
+            jobs.put(None)
             worker.kill()
 
 
@@ -65,40 +69,23 @@ def _hello(potential: Potential, settings: RelaxSettings) -> bytes:
         return pickle.dumps((potential.info.name, settings))
 
 
-def _feed(candidates: Iterable[Candidate], jobs: queue.Queue, results: queue.Queue, stop: threading.Event, n: int):
-    """Hand out candidates; an error in their source is raised by the consumer."""
-    try:
-        for item in (*[iter(candidates)], [None] * n):
-            for candidate in item:
-                while not stop.is_set():
-                    try:
-                        jobs.put(candidate, timeout=0.5)
-                        break
-                    except queue.Full:
-                        continue
-    except BaseException as error:
-        results.put(error)
-    results.put(None)
-
-
 def _serve(worker: _Worker, jobs: queue.Queue, results: queue.Queue, stop: threading.Event) -> None:
     """Pass jobs to one worker until there are none."""
     try:
         while not stop.is_set() and (candidate := jobs.get()) is not None:
             results.put(_attempt(worker, candidate, stop))
-    except BaseException as error:
+    except BaseException as error:  # raised where the results are read
         results.put(error)
-    results.put(None)
 
 
 def _attempt(worker: _Worker, candidate: Candidate, stop: threading.Event) -> Candidate:
     for _ in range(TRIES):
+        if stop.is_set():
+            break
         try:
             return worker.ask(candidate)
         except (EOFError, OSError):
             worker.kill()
-            if stop.is_set():
-                break
     return candidate.fail("relax", "the worker process died twice on it")
 
 
@@ -174,9 +161,9 @@ def _work() -> None:
     while True:
         try:
             candidate = pickle.loads(_receive(source))
-        except EOFError:
-            return
-        _send(sink, pickle.dumps(relax_one(candidate, potential, settings)))
+            _send(sink, pickle.dumps(relax_one(candidate, potential, settings)))
+        except (EOFError, BrokenPipeError):  # the parent is gone
+            os._exit(0)
 
 
 if __name__ == "__main__":
