@@ -18,7 +18,8 @@ LAYERS = [
     {"data"},
     {"training", "generation", "screening"},
     {"report", "testing"},
-    {"cli", "__main__"},
+    {"cli"},
+    {"__main__"},
 ]
 MAX_LINES = 400
 
