@@ -40,13 +40,13 @@ function numbersTable(id, caption, head, lines) {
 
 const HATCH = { shape: "/", size: 6, solidity: 0.3, fillmode: "overlay" };
 
-/** Energies above the hull, 25 meV/atom per bar; the last bar collects everything beyond. */
+/** Energies above the hull, 25 meV/atom per bar (10 where all are low); the last bar collects everything beyond. */
 function drawHistogram() {
-  const step = 0.025;
   const known = rows.filter((row) => row.e_above_hull !== null);
-  const top = 0.5;
-  const lowest = Math.min(0, ...known.map((row) => row.e_above_hull));
-  const first = Math.max(-8, Math.floor(lowest / step + 1e-9));
+  const highest = known.reduce((most, row) => Math.max(most, row.e_above_hull), 0);
+  const lowest = known.reduce((least, row) => Math.min(least, row.e_above_hull), 0);
+  const [step, top] = highest < 0.14 ? [0.01, 0.14] : [0.025, 0.5];
+  const first = Math.max(-12, Math.floor(lowest / step + 1e-9));
   const bins = Math.round(top / step) - first + 1;
   const bin = (row) => Math.max(0, Math.min(bins - 1, Math.floor(row.e_above_hull / step + 1e-9) - first));
   const isNew = (row) => row.novel !== false && row.unique !== false;
@@ -66,7 +66,7 @@ function drawHistogram() {
   const near = 1000 * data.near;
   plot("plot-histogram", traces, {
     barmode: "stack", bargap: 0.06,
-    xaxis: { label: "energy above hull (meV/atom)", showgrid: false, range: [1000 * first * step - 10, 1000 * top + 30] },
+    xaxis: { label: "energy above hull (meV/atom)", showgrid: false, range: [1000 * first * step - 5, 1000 * (top + step) + 5] },
     yaxis: { label: "candidates", rangemode: "tozero" },
     shapes: [{ type: "line", x0: near, x1: near, y0: 0, y1: 1, yref: "paper",
       line: { color: token("--ink"), width: 1.5, dash: "dot" } }],

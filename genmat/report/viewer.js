@@ -28,7 +28,7 @@ function context3d() {
 /** Turn the model as in the still drawings: c upright, seen slightly from above and from the side. */
 function home() {
   view.gl.setView([0, 0, 0, 0, 0, 0, 0, 1]);
-  view.gl.rotate(-90, "vx").rotate(-28, "vy").rotate(18, "vx").zoomTo().zoom(1.12);
+  view.gl.rotate(-90, "vx").rotate(-28, "vy").rotate(18, "vx").zoomTo().zoom(1.3);
   view.gl.render();
 }
 
@@ -178,15 +178,18 @@ function initViewer() {
 /** The best five as cards with a still drawing each. */
 function initCards() {
   const best = rows.filter((row) => row.shortlisted).slice(0, 5);
-  const chosen = best.length ? best : rows.filter((row) => !row.failure && row.e_above_hull !== null).slice(0, 5);
+  const alive = rows.filter((row) => !row.failure && data.structures[row.index]);
+  const placed = alive.filter((row) => row.e_above_hull !== null);
+  const chosen = best.length ? best : (placed.length ? placed : alive).slice(0, 5);
   $("cards").replaceChildren(...chosen.map((row, i) => el("li", {},
     el("button", { class: "card", type: "button", "data-candidate": row.index, onclick: () => select(row, true) },
       el("span", { class: "card-rank" }, el("span", { class: "sr" }, "Rank "), String(i + 1)),
       data.structures[row.index] ? drawing(data.structures[row.index]) : el("span", { class: "drawing" }),
       el("span", { class: "card-formula" }, ...formula(row.formula)),
       el("span", { class: "card-sg" }, ...spacegroup(row.spacegroup)),
-      el("span", { class: "card-energy" }, el("b", {}, mev(row.e_above_hull)), " meV/atom"),
-      el("span", { class: "card-note" },
+      row.e_above_hull === null ? el("span", { class: "card-note" }, "no hull energy")
+        : el("span", { class: "card-energy" }, el("b", {}, mev(row.e_above_hull)), " meV/atom"),
+      row.e_above_hull === null ? null : el("span", { class: "card-note" },
         ...(Math.abs(row.e_above_hull) < 0.0005 ? ["on the hull"] : [row.e_above_hull > 0 ? "above " : "below ",
           ...(row.decomposition ? decomposition(row.decomposition) : ["the hull"])])),
       el("span", { class: "sr" }, ". Show in the 3D viewer.")))));

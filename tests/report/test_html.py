@@ -147,3 +147,11 @@ def test_vendored_files_come_with_their_licences():
 def test_page_scripts_stay_short():
     for name in (*SCRIPTS, "style.css", "template.html"):
         assert len(Path(HERE / name).read_text("utf-8").splitlines()) < 400
+
+
+def test_without_a_hull_the_page_says_so(candidates, tmp_path):
+    hull = ("e_above_hull", "formation_energy_per_atom", "decomposition")
+    unplaced = [c.replace(results={k: v for k, v in c.results.items() if k not in hull}) for c in candidates]
+    page = write_report(unplaced, tmp_path / "r.html", funnel=[], run={}).read_text("utf-8")
+    title = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", re.search(r"<h1.*?</h1>", page, re.DOTALL)[0])).strip()
+    assert title == "6 crystals relaxed, none placed on a convex hull"
