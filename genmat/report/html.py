@@ -127,6 +127,7 @@ def render(
         citations=citations(run),
         data=json_island(data),
         style=Markup(_read("style.css")),
+        licences=Markup("\n\n".join(_read(f"assets/{name}.LICENSE.txt") for name in ("plotly-basic", "3Dmol"))),
         plotly=plotly,
         viewer=viewer,
         page_script=page_script,

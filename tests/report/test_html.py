@@ -144,6 +144,10 @@ def test_vendored_files_come_with_their_licences():
         assert "</script" not in script.read_text("utf-8") and "<!--" not in script.read_text("utf-8")
 
 
+def test_a_report_carries_the_licences_of_what_it_contains(page):
+    assert "Permission is hereby granted" in page and "University of Pittsburgh and contributors" in page
+
+
 def test_page_scripts_stay_short():
     for name in (*SCRIPTS, "style.css", "template.html"):
         assert len(Path(HERE / name).read_text("utf-8").splitlines()) < 400
