@@ -15,15 +15,38 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
+from moyopy import Cell, MoyoDataset, Setting
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
+from genmat.crystal.composition import ATOMIC_NUMBER
 from genmat.crystal.prototype import from_structure
 from genmat.crystal.realise import realise
 from genmat.errors import GenmatError
 from genmat.tokenization.sentence import parse, spell
 
 MATCHER = StructureMatcher()
+
+
+def primitive(structure: Structure, symprec: float = 0.1) -> Structure:
+    """The structure's own atoms, not symmetrised, as a primitive cell in the standard setting of its space group."""
+    numbers = [ATOMIC_NUMBER[s.symbol] for s in structure.species]
+    cell = Cell(structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), numbers)
+    dataset = MoyoDataset(cell, symprec=symprec, setting=Setting.standard())
+    linear = np.array(dataset.prim_std_linear)
+    _, first = np.unique(dataset.mapping_std_prim, return_index=True)
+    coords = (structure.frac_coords[first] - np.array(dataset.prim_std_origin_shift)) @ np.linalg.inv(linear).T
+    return Structure(Lattice((structure.lattice.matrix.T @ linear).T), [structure[i].specie for i in first], coords)
+
+
+def matches(structure: Structure, realised: Structure) -> bool:
+    """StructureMatcher's answer; its own reduction of cells, most of its time, is tried only when it is needed."""
+    try:
+        if MATCHER.fit(primitive(structure), realised, skip_structure_reduction=True):
+            return True
+    except ValueError:  # moyopy at this tolerance: the matcher's own reduction decides
+        pass
+    return MATCHER.fit(structure, realised)
 
 
 def verdict(row: dict) -> dict:
@@ -37,7 +60,7 @@ def verdict(row: dict) -> dict:
         realised = realise(parse(spell(proto)))
     except GenmatError as error:
         return {**result, "verdict": "not spelled", "detail": str(error)}
-    if MATCHER.fit(structure, realised):
+    if matches(structure, realised):
         return {**result, "verdict": "matched", "words": len(spell(proto))}
     if not MATCHER.fit(structure, realise(proto)):
         return {**result, "verdict": "changed by symmetrisation", "detail": proto.label}
