@@ -239,7 +239,7 @@ def screening_stages(screening: Screening) -> tuple[list[Stage], Any, dict[str, 
         "reference": "" if hull is None else hull.note,
         "relaxation": {"fmax": f"{screening.fmax:g} eV/Å", "max steps": screening.max_steps},
     }
-    stages = [Stage("relax", work)]
+    stages = [Stage("relax", work), _valid("_relaxed")]
     if hull is not None:
         from genmat.screening.hull import hull_stage
 
@@ -262,10 +262,10 @@ def _hull(screening: Screening, source: str) -> Any:
     return hull
 
 
-def _valid() -> Stage:
+def _valid(after: str = "") -> Stage:
     from genmat.crystal.validity import valid_stage
 
-    return Stage("valid", valid_stage)
+    return Stage(f"valid{after}", valid_stage)
 
 
 def _matching(screening: Screening, after: str = "") -> list[Stage]:

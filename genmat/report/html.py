@@ -30,6 +30,7 @@ STAGES = {
     "valid": ("Physically possible", "distances, density, charge balance"),
     "unique": ("Unique", "one per composition and prototype"),
     "novel": ("New", "not among the known phases"),
+    "valid_relaxed": ("Still possible", "distances and density after relaxation"),
     "unique_relaxed": ("Still unique", "judged again after relaxation"),
     "novel_relaxed": ("Still new", "judged again after relaxation"),
     "select": ("Selected", "chosen for relaxation"),
