@@ -102,7 +102,8 @@ class KnownPhases:
 
     @classmethod
     def shipped(cls) -> KnownPhases:
-        """The set inside the package: labels of 127,000 Materials Project structures of up to 52 atoms (2025)."""
+        """The set inside the package: labels of 127,000 Materials Project structures of up to 52 atoms (2025), and
+        formula and space group of 132,752 entries of its hull."""
         return _shipped()
 
     @classmethod
@@ -159,13 +160,20 @@ class KnownPhases:
         return cls(", ".join(Path(path).name for path in paths), phases=phases)
 
     def find(self, structure: Structure | None, protostructure: Protostructure | None = None) -> str | None:
-        """Id of the known phase this crystal is, ``label known`` if only its label is known, None if it is new."""
+        """Id of the known phase this crystal is, ``label known`` or ``formula and space group known`` if that is all
+        that is known of it, None if it is new."""
         crystal = _Crystal(structure, protostructure)
         bucket = self.phases.get(crystal.formula)
         if bucket:
             return _first_match(crystal, bucket, len(bucket))
-        if len(self.fingerprints) and any(self.has_label(label) for label in crystal.labels()):
-            return "label known"
+        if len(self.fingerprints):
+            found = []
+            for proto in crystal.protostructures():
+                if self.has_label(proto.label):
+                    return "label known"
+                found.append(proto)
+            if any(self.has_label(pair_key(proto.formula, proto.spacegroup)) for proto in found):
+                return "formula and space group known"
         return None
 
     def has_label(self, label: str) -> bool:
@@ -178,6 +186,11 @@ class KnownPhases:
 def fingerprint(label: str) -> int:
     """First 6 bytes of the BLAKE2b hash of a label, as an integer."""
     return int.from_bytes(hashlib.blake2b(label.encode(), digest_size=6).digest(), "big")
+
+
+def pair_key(formula: str, spacegroup: int) -> str:
+    """Key of a phase of which only formula (as `reduced_formula` writes it) and space group are known."""
+    return f"{formula}|{spacegroup}"
 
 
 def pack(fingerprints: Iterable[int]) -> np.ndarray:
@@ -198,7 +211,7 @@ def _unpack(packed: np.ndarray) -> np.ndarray:
 @cache
 def _shipped() -> KnownPhases:
     known = KnownPhases.from_fingerprints(_SHIPPED)
-    return KnownPhases("Materials Project 2025 (labels)", known.fingerprints)
+    return KnownPhases("Materials Project 2025 (labels; formulas with space groups)", known.fingerprints)
 
 
 class _Crystal:
@@ -227,15 +240,15 @@ class _Crystal:
     def label(self) -> str | None:
         return self.protostructure.label if self.protostructure is not None else None
 
-    def labels(self) -> Iterator[str]:
-        """Labels at all tolerances, computed one by one."""
-        if self.label is not None:
-            yield self.label
+    def protostructures(self) -> Iterator[Protostructure]:
+        """At all tolerances, computed one by one."""
+        if self.protostructure is not None:
+            yield self.protostructure
         if self.structure is not None:
             for symprec in SYMPRECS[1:]:
                 found = self._found(symprec)
                 if found is not None:
-                    yield found.label
+                    yield found
 
     @cached_property
     def reduced(self) -> Structure | None:

@@ -1,6 +1,7 @@
 """Build the shipped set of known phases: fingerprints of the protostructure labels of every structure in tables.
 
-    python -m genmat.data.known_phases structures_le20.parquet structures_21to52.parquet --labels labels.parquet
+    python -m genmat.data.known_phases structures_le20.parquet structures_21to52.parquet --labels labels.parquet \\
+        --pairs hull_entries.csv.gz
 
 Labels are taken at two symmetry tolerances, because a crystal at the edge of one tolerance changes its label there. The
 per-row table (material_id, label, label_tight) is an intermediate of 127,101 rows and a quarter of an hour on one core;
@@ -17,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from genmat.crystal.composition import ATOMIC_NUMBER
-from genmat.crystal.matching import SYMPRECS, fingerprint, pack
+from genmat.crystal.composition import ATOMIC_NUMBER, parse_formula, reduced_formula
+from genmat.crystal.matching import SYMPRECS, fingerprint, pack, pair_key
 from genmat.crystal.prototype import from_arrays
 from genmat.crystal.realise import lattice_matrix
 from genmat.errors import GenmatError
@@ -50,15 +51,34 @@ def label_table(tables: Sequence[Path], out: Path) -> Path:
     return out
 
 
-def write_fingerprints(labels: Path, out: Path) -> int:
-    """Sorted unique fingerprints of all labels, (n, 6) bytes; returns n."""
+def write_fingerprints(labels: Path, out: Path, pairs: Path | None = None) -> int:
+    """Sorted unique fingerprints of all labels, and of formula and space group of a table's rows; returns how many.
+
+    Args:
+        labels: table of `label_table`.
+        out: file for the (n, 6) bytes.
+        pairs: CSV with the columns ``composition`` and ``spg``, phases whose structures are not at hand.
+    """
     import pyarrow.parquet as pq
 
     table = pq.read_table(labels)
     distinct = {label for name in ("label", "label_tight") for label in table[name].to_pylist() if label}
+    if pairs is not None:
+        distinct |= read_pairs(pairs)
     packed = pack(np.array([fingerprint(label) for label in distinct], dtype=np.uint64))
     np.save(out, packed, allow_pickle=False)
     return len(packed)
+
+
+def read_pairs(path: Path) -> set[str]:
+    """`pair_key` of every row of a CSV with the columns ``composition`` and ``spg``."""
+    import pandas as pd
+
+    table = pd.read_csv(path, usecols=["composition", "spg"])
+    formulas = {text: reduced_formula(parse_formula(text.replace(" ", ""))) for text in set(table["composition"])}
+    return {
+        pair_key(formulas[text], int(number)) for text, number in zip(table["composition"], table["spg"], strict=True)
+    }
 
 
 def _rows(tables: Sequence[Path], columns: Sequence[str] = COLUMNS) -> Iterator[dict[str, Any]]:
@@ -99,10 +119,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="+", type=Path)
     parser.add_argument("--labels", type=Path, required=True, help="where the per-row table is kept")
+    parser.add_argument("--pairs", type=Path, help="CSV of composition and spg of phases without structures")
     package = Path(__file__).resolve().parent.parent
     parser.add_argument("--out", type=Path, default=package / "crystal" / "data" / "known_phases.npy")
     options = parser.parse_args()
-    count = write_fingerprints(label_table(options.tables, options.labels), options.out)
+    count = write_fingerprints(label_table(options.tables, options.labels), options.out, options.pairs)
     print(f"{count} fingerprints, {options.out.stat().st_size} bytes: {options.out}")
 
 

@@ -9,7 +9,8 @@ from pymatgen.core import Lattice, Structure
 
 from genmat.candidate import Candidate
 from genmat.crystal import matching
-from genmat.crystal.matching import KnownPhases, fingerprint, novel_stage, pack, same_crystal, unique_stage
+from genmat.crystal.composition import parse_formula, reduced_formula
+from genmat.crystal.matching import KnownPhases, fingerprint, novel_stage, pack, pair_key, same_crystal, unique_stage
 from genmat.crystal.prototype import from_structure
 from genmat.errors import GenmatError
 
@@ -175,7 +176,25 @@ def test_shipped_set_knows_textbook_crystals_and_not_nonsense():
     for structure in (ROCK_SALT, PEROVSKITE, rutile(0.305)):
         assert known.find(structure) == "label known"
     assert known.find(cubic("Pm-3m", 4.2, ["Xe", "Au", "Po"], [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]])) is None
-    assert matching._SHIPPED.stat().st_size <= 1_500_000
+    assert matching._SHIPPED.stat().st_size <= 2_000_000
+
+
+def test_formula_and_space_group_are_enough_to_be_known():
+    """Another structure of the same formula in the same space group is called known; in another group it is not."""
+    known = KnownPhases.from_labels([pair_key("NaCl", 225)])
+    assert known.find(ROCK_SALT) == "formula and space group known"
+    assert known.find(PEROVSKITE) is None
+    assert KnownPhases.from_labels([pair_key("NaCl", 221)]).find(ROCK_SALT) is None
+
+
+def test_shipped_set_knows_every_hull_entry(shared):
+    """A random sample of the formulas and space groups the fingerprints were made of."""
+    import pandas as pd
+
+    table = pd.read_csv(shared / "mp/hull_entries.csv.gz", usecols=["composition", "spg"]).sample(200, random_state=0)
+    for text, number in zip(table["composition"], table["spg"], strict=True):
+        formula = reduced_formula(parse_formula(text.replace(" ", "")))
+        assert KnownPhases.shipped().has_label(pair_key(formula, number)), (text, number)
 
 
 def test_shipped_set_knows_every_table_row(shared):
