@@ -125,15 +125,12 @@ class Grammar:
         """Amounts the element at `place` of the order may have after others with sorted `amounts`."""
         if self.formula:
             return (self.formula[self.order[place]],)
-        key = (self._ahead[place + 1], amounts)
+        ahead = self._ahead[place + 1]
+        key = (ahead, sum(amounts), gcd(*amounts)) if self.groups is None else (ahead, amounts)  # all that matters
         found = self._amounts.get(key)
         if found is None:
-            if sum(amounts) < self.max_atoms:
-                most = min(MAX_AMOUNT, self.max_atoms - sum(amounts))
-                choices = range(1, most + 1)
-                found = tuple(n for n in choices if self.may_extend(tuple(sorted((*amounts, n))), place + 1))
-            else:
-                found = ()
+            choices = range(1, min(MAX_AMOUNT, self.max_atoms - sum(amounts)) + 1)
+            found = tuple(n for n in choices if self.may_extend(tuple(sorted((*amounts, n))), place + 1))
             self._amounts[key] = found
         return found
 

@@ -23,6 +23,7 @@ class Masks:
     def __init__(self, vocab: Vocabulary):
         self.lows = [lo for lo, _ in vocab.slices.values()]
         self.widths = [hi - lo for lo, hi in vocab.slices.values()]
+        self._columns: dict[tuple[int, ...], np.ndarray] = {}
         self._ids: list[dict] = [{"all": ALL} for _ in self.widths]
         self._tables = [np.ones((1, width), dtype=bool) for width in self.widths]
 
@@ -40,9 +41,23 @@ class Masks:
             table[found, list(key)] = True
         return found
 
-    def table(self, kind: int) -> np.ndarray:
-        """All masks of a kind, (n, width); row i is mask i."""
-        return self._tables[kind]
+    def gather(self, kinds: tuple[int, ...], rows: list[Parts]) -> np.ndarray | None:
+        """Masks of a batch whose rows allow the same kinds, side by side (b, W); None when all words are allowed."""
+        found = []
+        for j, kind in enumerate(kinds):
+            chosen = [parts[j][1] for parts in rows]
+            if len(kinds) == 1 and not any(chosen):
+                return None
+            found.append(self._tables[kind][chosen])  # (b, w)
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
+
+    def ids(self, kinds: tuple[int, ...]) -> np.ndarray:
+        """Token ids of the columns of `gather`, (W,)."""
+        if kinds not in self._columns:
+            self._columns[kinds] = np.concatenate(
+                [np.arange(self.lows[k], self.lows[k] + self.widths[k]) for k in kinds]
+            )
+        return self._columns[kinds]
 
     def words(self, parts: Parts) -> list[int]:
         """Token ids that a state allows."""
