@@ -70,7 +70,7 @@ def test_empty_folder(tmp_path: Path) -> None:
     refused(
         genmat("screen", "empty", "--out", "o", "--potential", "lj", "--reference", "none", cwd=tmp_path),
         "empty",
-        "no structures",
+        "no structure",
     )
 
 
