@@ -53,7 +53,7 @@ def test_loss_is_the_mean_of_minus_log_p(model, ids) -> None:
 
 def test_every_parameter_gets_a_gradient(model, ids) -> None:
     slices = model.config.kind_slices
-    everything = torch.arange(model.config.vocab_size)[None]  # each kind is scored, so each embedding is used
+    everything = torch.tensor([[i for lo, hi in slices for i in range(lo, min(hi, lo + 5))]])  # words of every kind
     model.train()
     model(everything, labels=everything).loss.backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -124,9 +124,7 @@ def test_auto_classes_know_the_models(model, tmp_path) -> None:
     again = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert type(again) is type(model)
     for name, tensor in model.state_dict().items():
-        assert torch.equal(again.state_dict()[name], tensor.half().float() if tensor.is_floating_point() else tensor), (
-            name
-        )
+        assert torch.equal(again.state_dict()[name], tensor), name
 
 
 def test_wrong_sizes_are_refused() -> None:
