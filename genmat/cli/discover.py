@@ -29,7 +29,7 @@ def discover(
     known: opt.Known = None,
     workers: opt.Workers = None,
     fmax: opt.Fmax = 0.05,
-    max_steps: opt.MaxSteps = 150,
+    max_steps: opt.MaxSteps = 200,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,

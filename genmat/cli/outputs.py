@@ -27,6 +27,7 @@ COLUMNS = {
     "unique": None,
     "novel": None,
     "failure": None,
+    "doubt": None,
     "duplicate_of": None,
     "known_as": None,
     "decomposition": None,

@@ -44,7 +44,7 @@ class Outcome:
         from genmat.screening.select import NEAR_HULL
 
         alive = [candidate for candidate in self.candidates if candidate.alive]
-        near = [candidate for candidate in alive if candidate.results.get("e_above_hull", 9.0) <= NEAR_HULL]
+        near = [c for c in alive if c.results.get("e_above_hull", 9.0) <= NEAR_HULL and not c.results.get("doubt")]
         new = [c for c in near if c.results.get("novel") and c.results.get("unique") is not False]
         relaxed = [candidate for candidate in self.candidates if "energy_per_atom" in candidate.results]
         return {
@@ -292,7 +292,9 @@ def _rank() -> Stage:
         energy = candidate.results.get("e_above_hull")
         if energy is None:
             return "no energy above the hull"
-        return None if energy <= NEAR_HULL else f"more than {1000 * NEAR_HULL:.0f} meV/atom above the hull"
+        if energy > NEAR_HULL:
+            return f"more than {1000 * NEAR_HULL:.0f} meV/atom above the hull"
+        return candidate.results["doubt"]
 
     return Stage("rank", rank_stage, "whole", far)
 
@@ -302,7 +304,10 @@ def _digest(candidates: Sequence[Candidate]) -> str:
     digest = hashlib.sha256()
     for candidate in candidates:
         structure = candidate.structure
-        cell = "" if structure is None else f"{structure.lattice.matrix.tolist()}{structure.frac_coords.tolist()}"
+        sites = [] if structure is None else [site.species_string for site in structure]
+        cell = (
+            "" if structure is None else f"{structure.lattice.matrix.tolist()}{structure.frac_coords.tolist()}{sites}"
+        )
         digest.update(f"{candidate.id}|{candidate.formula}|{cell}|{candidate.failure}\n".encode())
     return f"{len(candidates)} structures, sha256 {digest.hexdigest()[:12]}"
 

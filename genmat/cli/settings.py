@@ -64,7 +64,7 @@ class Screening:
     reference: str | None = None
     known: str | None = None
     fmax: float = 0.05
-    max_steps: int = 150
+    max_steps: int = 200
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     seed: int = 0
 

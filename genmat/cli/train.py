@@ -11,7 +11,7 @@ from genmat.cli import options as opt
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="Experiment, such as experiments/crystal-gpt.yaml.")],
+    config: Annotated[Path, typer.Argument(help="Experiment, such as experiments/crystal_gpt.yaml.")],
     out: Annotated[Path | None, typer.Option(help="Folder of checkpoints and snapshot; default runs/NAME.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in the folder.")] = False,
     track: Annotated[str, typer.Option(help="Where to log: none or wandb (offline with WANDB_MODE=offline).")] = "none",

@@ -91,10 +91,10 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def on_shortlist(candidate: Candidate) -> bool:
-    """Alive, within `NEAR_HULL` of the hull, and not found to be known or a duplicate."""
+    """Alive, within `NEAR_HULL` of the hull beyond ``doubt``, and not found to be known or a duplicate."""
     results = candidate.results
     energy = _number(results.get("e_above_hull"))
-    if candidate.failure is not None or energy is None or energy > NEAR_HULL:
+    if candidate.failure is not None or energy is None or energy > NEAR_HULL or results.get("doubt"):
         return False
     return results.get("novel") is not False and results.get("unique") is not False
 

@@ -9,6 +9,8 @@ from genmat.candidate import Candidate
 
 NEAR_HULL = 0.05
 """eV/atom; up to here a candidate counts as near the hull."""
+TOO_LOW = -0.1
+"""eV/atom; so far below the hull lie gaps of the reference and errors of the potential rather than discoveries."""
 
 
 def select_stage(
@@ -61,24 +63,37 @@ def surprise(candidate: Candidate) -> float:
 
 
 def rank_stage(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
-    """Add ``rank``, 1 for the best; a whole-set stage.
+    """Add ``rank``, 1 for the best, and ``doubt``, why an energy above hull is not to be believed; a whole-set stage.
 
-    Unique and new ones first; of these the ones within `NEAR_HULL`, with symmetry before P1 (a crystal without symmetry
-    is rarely what is made); then by energy above the hull, in steps of 1 µeV/atom.
+    Unique and new ones first; of these the ones within `NEAR_HULL` without a doubt, with symmetry before P1 (a crystal
+    without symmetry is rarely what is made); then by energy above the hull, in steps of 1 µeV/atom.
     """
-    everyone = list(candidates)
+    everyone = [candidate.add(doubt=doubt(candidate)) for candidate in candidates]
 
     def key(index: int) -> tuple:
         candidate = everyone[index]
         found, energy = candidate.results, candidate.results.get("e_above_hull")
         plain = candidate.protostructure is not None and candidate.protostructure.spacegroup == 1
-        far = energy is None or energy > NEAR_HULL
         known = (found.get("unique") is False, found.get("novel") is False)
-        return *known, far, plain and not far, energy is None, round(energy or 0.0, 6), index
+        far = energy is None or energy > NEAR_HULL
+        questioned = found["doubt"] is not None
+        return *known, far, questioned, plain and not far, energy is None, round(energy or 0.0, 6), index
 
     places = {index: place for place, index in enumerate(sorted(range(len(everyone)), key=key), start=1)}
     for index, candidate in enumerate(everyone):
         yield candidate.add(rank=places[index])
+
+
+def doubt(candidate: Candidate) -> str | None:
+    """Why the energy above the hull of a relaxed candidate should not be believed as it is; None if nothing is odd."""
+    energy = candidate.results.get("e_above_hull")
+    if energy is not None and energy < TOO_LOW:
+        return (
+            f"over {-1000 * TOO_LOW:.0f} meV/atom below the hull, rather a missing phase or an error of the potential"
+        )
+    if candidate.results.get("converged") is False:
+        return "relaxation not converged"
+    return None
 
 
 def _spread(order: list[Candidate], n: int, per_formula: int, per_system: int, per_prototype: int) -> set[str]:

@@ -44,7 +44,7 @@ def test_balanced_charges_come_first() -> None:
 
 
 def test_rank_prefers_new_near_symmetric_low() -> None:
-    plain = salt(0, "Na", 0).replace(protostructure=from_structure(triclinic())).add(e_above_hull=-0.3)
+    plain = salt(0, "Na", 0).replace(protostructure=from_structure(triclinic())).add(e_above_hull=-0.03)
     candidates = [
         plain,
         salt(1, "K", 0, e_above_hull=0.04),
@@ -52,9 +52,11 @@ def test_rank_prefers_new_near_symmetric_low() -> None:
         salt(3, "Li", 0, e_above_hull=-0.9).add(novel=False),
         salt(4, "Cs", 0, e_above_hull=0.2),
         salt(5, "Cs", 0),
+        salt(6, "Na", 0, e_above_hull=-0.5),
+        salt(7, "Na", 0, e_above_hull=0.0, converged=False),
     ]
     ranks = {candidate.id: candidate.results["rank"] for candidate in rank_stage(candidates)}
-    assert sorted(ranks, key=ranks.__getitem__) == ["c2", "c1", "c0", "c4", "c5", "c3"]
+    assert sorted(ranks, key=ranks.__getitem__) == ["c2", "c1", "c0", "c6", "c7", "c4", "c5", "c3"]
 
 
 def triclinic() -> Structure:
