@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genmat.candidate import Candidate
-from genmat.errors import GenmatError
+from genmat.errors import GenmatError, RunError
 
 SCHEMA_VERSION = 1
 FILENAME = "campaign.db"
@@ -306,11 +306,15 @@ def isolated(stage: Stage, candidates: Sequence[Candidate]) -> Iterator[Candidat
                 if todo.pop(result.id, None) is not None:
                     yield result
             break
+        except RunError:
+            raise
         except Exception:
             candidate = todo.pop(next(iter(todo)))
             try:
                 alone = next(iter(stage.function(iter([candidate]))), None)
                 yield alone or candidate.fail(stage.name, "the stage gave no result")
+            except RunError:
+                raise
             except Exception as error:
                 yield candidate.fail(stage.name, f"{type(error).__name__}: {error}")
     for candidate in todo.values():

@@ -10,6 +10,10 @@ class GenmatError(Exception):
     """A problem the user can mend. The message is one line: ``<input>: <reason>; <fix>``."""
 
 
+class RunError(GenmatError):
+    """A problem of the whole run, such as a lost network: nothing is booked on a candidate, and a rerun goes on."""
+
+
 def did_you_mean(name: str, choices: Iterable[str], what: str = "name") -> str:
     """One-line message for an unknown ``name``: the closest known one, then all of them.
 

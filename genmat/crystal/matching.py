@@ -22,6 +22,7 @@ from pymatgen.core import Lattice, Structure
 
 from genmat.crystal.prototype import Protostructure, from_structure
 from genmat.crystal.realise import lattice_parameters
+from genmat.crystal.wyckoff import MIRRORED
 from genmat.errors import GenmatError
 
 if TYPE_CHECKING:
@@ -42,9 +43,21 @@ _SHIPPED = Path(__file__).parent / "data" / "known_phases.npy"
 def unique_stage(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
     """Mark each living candidate ``unique``, or not with ``duplicate_of`` the first one that is the same crystal.
 
-    A whole-set stage: the verdict depends on what came before, so the order of the candidates matters and is kept.
+    A whole-set stage: the verdict depends on what came before. Converged candidates of low energy come first, so that
+    the best of several copies is the one kept; without energies the order given decides, and the order is kept.
     Candidates without a structure are compared by the label of their protostructure.
     """
+    everyone = list(candidates)
+    judged = {candidate.id: candidate for candidate in _mark_duplicates(sorted(everyone, key=_better_first))}
+    yield from (judged[candidate.id] for candidate in everyone)
+
+
+def _better_first(candidate: Candidate) -> tuple[bool, float]:
+    results = candidate.results
+    return results.get("converged") is False, round(results.get("energy_per_atom") or 0.0, 6)
+
+
+def _mark_duplicates(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
     representatives: dict[Any, list[tuple[str, _Crystal]]] = {}
     for candidate in candidates:
         if candidate.failure is not None:
@@ -84,7 +97,7 @@ class KnownPhases:
     cautious, calling another polymorph on the same Wyckoff positions known as well.
 
     A fingerprint is 6 bytes of a hash. With n fingerprints a new label is wrongly called known with probability
-    n / 2^48: 4e-10 for the 118,961 of the shipped set, about one in 2 billion labels.
+    n / 2^48: 8e-10 for the 237,427 of the shipped set, about one in a billion labels.
 
     Attributes:
         source: what it was built from, for reports.
@@ -189,8 +202,11 @@ def fingerprint(label: str) -> int:
 
 
 def pair_key(formula: str, spacegroup: int) -> str:
-    """Key of a phase of which only formula (as `reduced_formula` writes it) and space group are known."""
-    return f"{formula}|{spacegroup}"
+    """Key of a phase of which only formula (as `reduced_formula` writes it) and space group are known.
+
+    Mirror images share a key, as they share a label.
+    """
+    return f"{formula}|{MIRRORED.get(spacegroup, spacegroup)}"
 
 
 def pack(fingerprints: Iterable[int]) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from genmat.crystal.composition import ATOMIC_NUMBER, ELEMENTS, electronegativity_rank, reduced_formula
 from genmat.crystal.realise import lattice_parameters
-from genmat.crystal.wyckoff import Action, fit_parameters, space_group
+from genmat.crystal.wyckoff import MIRRORED, Action, fit_parameters, space_group
 from genmat.errors import GenmatError
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class Protostructure:
         """Canonical protostructure label, ``"AB3C_cP5_221_a_c_b:Ba-O-Ti"``: elements in alphabetical order.
 
         AFLOW's form (Mehl et al., Comput. Mater. Sci. 136, S1, 2017); of all settings equivalent under the affine
-        normaliser the first in alphabetical order is taken, so equal prototypes have equal labels.
+        normaliser the first in alphabetical order is taken, so equal prototypes have equal labels. A crystal and its
+        mirror image have one label, that of the lower space group of the pair: their energies are the same.
         """
         letters: dict[str, list[str]] = {}
         for site in self.sites:
@@ -109,6 +110,7 @@ def sort_sites(sites: list[Site]) -> tuple[Site, ...]:
 @cache
 def canonical_label(spacegroup: int, letters: tuple[tuple[str, str], ...]) -> str:
     """Label of ``((element, letters), ...)`` in the alphabetically first equivalent setting."""
+    spacegroup = MIRRORED.get(spacegroup, spacegroup)  # letters are the same in both groups of a pair
     group = space_group(spacegroup)
     conventional = {e: sum(group.positions[w].multiplicity for w in ws) for e, ws in letters}
     divisor = np.gcd.reduce(list(conventional.values()))

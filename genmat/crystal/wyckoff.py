@@ -24,6 +24,10 @@ CENTRINGS = {  # columns: primitive vectors in units of the conventional ones
     "R": np.array([[2, -1, -1], [1, 1, -2], [1, 1, 1]]) / 3,
 }
 
+MIRRORED = {  # the eleven enantiomorphic pairs: the second of each, and the first its mirror image belongs to
+    78: 76, 95: 91, 96: 92, 145: 144, 153: 151, 154: 152, 170: 169, 172: 171, 179: 178, 181: 180, 213: 212,
+}  # fmt: skip
+
 FREE_LATTICE = {  # indices into (a, b, c, alpha, beta, gamma) that a crystal system leaves free
     "triclinic": (0, 1, 2, 3, 4, 5),
     "monoclinic": (0, 1, 2, 4),

@@ -239,7 +239,7 @@ def _chunks(table: pd.DataFrame) -> Iterator[list]:
 
 
 def run_relaxed(data: Path, out: Path, max_atoms: int, limit_s: float = np.inf) -> None:
-    """Tier 2: elements and hull vertices relaxed fully, with the candidates' settings, small cells first."""
+    """Tier 2: phases relaxed fully with the candidates' settings: elements, hull vertices, binaries, then the rest."""
     from genmat.candidate import Candidate
     from genmat.screening.potentials import load
     from genmat.screening.relax import relax_one
@@ -248,7 +248,7 @@ def run_relaxed(data: Path, out: Path, max_atoms: int, limit_s: float = np.inf) 
     db = open_table(out)
     table = read_phases(data)
     done = {row[0] for row in db.execute("SELECT id FROM phase WHERE tier = 'relaxed'")}
-    table = table[(table.stage <= 1) & (table.n_primitive <= max_atoms)]
+    table = table[table.n_primitive <= max_atoms]
     table = table[~table.material_id.isin(_hopeless_elements(db, table))]
     todo = table[~table.material_id.isin(done)]
     left, atoms = int(todo.n_primitive.sum()), 0

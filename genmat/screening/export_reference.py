@@ -16,12 +16,13 @@ from genmat.screening.reference import ELEMENTS, TABLE
 SOURCE = "chgnet-0.3.0"
 CARD = Path(__file__).parents[2] / "data_cards" / "reference_chgnet.md"
 BEGIN, END = "<!-- counts -->", "<!-- /counts -->"
+USABLE = "energy IS NOT NULL AND COALESCE(note, '') != 'not converged'"
 ABSURD = 1.0  # eV/atom between CHGNet and DFT formation energy: a broken entry, not an error of the fit
 
 
 def best_of_tiers(db: sqlite3.Connection) -> pd.DataFrame:
     """One row per phase, the relaxed energy where there is one: id, formula, n_atoms, energy, volume, tier."""
-    table = pd.read_sql("SELECT id, tier, formula, n_atoms, energy, volume FROM phase WHERE energy IS NOT NULL", db)
+    table = pd.read_sql(f"SELECT id, tier, formula, n_atoms, energy, volume FROM phase WHERE {USABLE}", db)
     return table.sort_values(["id", "tier"]).drop_duplicates("id").reset_index(drop=True)  # relaxed < volume
 
 

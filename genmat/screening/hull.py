@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genmat.crystal.composition import parse_formula, reduce_amounts, reduced_formula
-from genmat.errors import GenmatError
+from genmat.errors import GenmatError, RunError
 
 if TYPE_CHECKING:
     from genmat.candidate import Candidate
@@ -105,7 +105,7 @@ class ReferenceHull:
             GenmatError: the energy comes from another source than the references, or an element has none.
         """
         if source is not None and source != self.energy_source:
-            raise GenmatError(
+            raise RunError(
                 f"{source}: its energies cannot be placed on a hull made for {self.energy_source}; "
                 "give a reference computed with the same potential"
             )

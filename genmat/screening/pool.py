@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from genmat.candidate import Candidate
-from genmat.errors import GenmatError
+from genmat.errors import RunError
 
 if TYPE_CHECKING:
     from genmat.screening.potentials.base import Potential
@@ -122,7 +122,7 @@ class _Worker:
                 return process
         except (EOFError, OSError):
             process.kill()
-        raise GenmatError("relax: a worker process could not start; its error is printed above, or use --workers 1")
+        raise RunError("relax: a worker process could not start; its error is printed above, or use --workers 1")
 
     def kill(self) -> None:
         """End the process, if there is one."""

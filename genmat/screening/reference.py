@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genmat.errors import GenmatError
+from genmat.errors import GenmatError, RunError
 from genmat.screening.hull import Phase, ReferenceHull, fractions, group_phases
 
 if TYPE_CHECKING:
@@ -93,7 +93,11 @@ def _from_table(path: Path) -> ReferenceHull:
     if not path.is_file():
         raise GenmatError(f"{path}: no such file; give a table of formation energies or leave --reference out")
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        table = (
+            pd.read_parquet(path)
+            if path.suffix == ".parquet"
+            else pd.read_csv(path, keep_default_na=False, na_values=[""])
+        )
     except Exception as error:  # pandas raises many types for a file that is no table
         raise GenmatError(f"{path}: not a readable table ({type(error).__name__}); give CSV or parquet") from error
     composition = next((c for c in COMPOSITION_COLUMNS if c in table), None)
@@ -136,7 +140,7 @@ def _materials_project(key: str) -> ReferenceHull:
                     fields=["composition_reduced", "formation_energy_per_atom"],
                 )
         except Exception as error:  # network and key errors come in many types
-            raise GenmatError(f"mp: {type(error).__name__}: {error}; check key and network") from error
+            raise RunError(f"mp: {type(error).__name__}: {error}; check key and network") from error
         return [
             Phase(doc.composition_reduced.formula, doc.formation_energy_per_atom)
             for doc in found

@@ -39,7 +39,7 @@ class RelaxSettings:
 
     fmax: float = 0.05
     max_steps: int = 200
-    time_budget_s: float = 600.0
+    time_budget_s: float = 3600.0
     symmetric_first: bool = True
     rattle: float = 0.02
     seed: int = 0
@@ -52,7 +52,7 @@ def relax(
     *,
     fmax: float = 0.05,
     max_steps: int = 200,
-    time_budget_s: float = 600.0,
+    time_budget_s: float = 3600.0,
     symmetric_first: bool = True,
     rattle: float = 0.02,
     seed: int = 0,

@@ -85,7 +85,7 @@ def sample_text(s: dict[str, Any], stats: dict[str, Any]) -> str:
         f"| {g} | {100 * share:.1f} | {100 * stats['spacegroups'].get(g, 0) / total:.1f} |" for g, share in s["top"]
     ]
     how = f"condition {s['condition']}, temperature {s['temperature']:g}, seed {s['seed']}"
-    speed = f"{s['per_second']:.0f} candidates per second on {s['threads']} threads, structures included"
+    speed = f"{s['per_cpu_second']:.0f} candidates per CPU-second ({s['threads']} threads), structures included"
     measured = [
         ("parse and realise", f"{100 * s['realised']:.2f}"),
         (f"physically possible (distances, density; of {s['checked']:,})", f"{100 * s['possible']:.1f}"),

@@ -100,7 +100,7 @@ def test_other_settings_need_another_folder(structures: Path, undisturbed: Path)
     run = subprocess.run(
         [*command(structures, undisturbed), "--max-steps", "7"], env=environment(), capture_output=True, text=True
     )
-    assert run.returncode == 1 and "max_steps was 150, now 7" in run.stderr and "--fresh" in run.stderr
+    assert run.returncode == 1 and "max_steps was 200, now 7" in run.stderr and "--fresh" in run.stderr
 
 
 def test_report_of_a_campaign(undisturbed: Path) -> None:

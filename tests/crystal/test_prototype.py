@@ -7,6 +7,7 @@ from pymatgen.core import Lattice, Structure
 
 from genmat.crystal.prototype import Protostructure, Site, equivalents, from_structure
 from genmat.crystal.realise import lattice_matrix, realise
+from genmat.crystal.wyckoff import MIRRORED, space_group
 from genmat.errors import GenmatError
 
 MATCHER = StructureMatcher()
@@ -75,6 +76,21 @@ def test_permuted_axes_of_an_orthorhombic_group_relabel_the_site_symmetry():
     for setting in settings:
         assert setting.label == proto.label
         assert MATCHER.fit(realise(setting), realise(proto))
+
+
+@pytest.mark.parametrize("number", sorted(MIRRORED))
+def test_a_crystal_and_its_mirror_image_have_one_label(number):
+    """Every position of the eleven enantiomorphic groups, beside a general one that keeps the symmetry low."""
+    group = space_group(number)
+    lattice = {"cubic": (9.1,)}.get(group.system, (7.3, 11.9))
+    general = list(group.positions)[-1]
+    for letter, position in group.positions.items():
+        sites = (Site("Fe", letter, (0.1373, 0.2691, 0.4127)[: position.dof]), Site("O", general, (0.21, 0.34, 0.08)))
+        structure = realise(Protostructure(number, sites, lattice))
+        mirrored = Structure(structure.lattice, structure.species, -structure.frac_coords)
+        one, other = from_structure(structure, 0.01), from_structure(mirrored, 0.01)
+        assert {one.spacegroup, other.spacegroup} == {number, MIRRORED[number]}
+        assert one.label == other.label
 
 
 def test_realised_lattice_is_pymatgens():
