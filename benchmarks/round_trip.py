@@ -8,6 +8,7 @@ Prints the share matched and classifies the rest; verdicts are kept in ``--out``
 import argparse
 import json
 import os
+import signal
 from collections import Counter
 from multiprocessing import Pool
 from pathlib import Path
@@ -26,6 +27,15 @@ from genmat.errors import GenmatError
 from genmat.tokenization.sentence import parse, spell
 
 MATCHER = StructureMatcher()
+PATIENCE = 60  # seconds for one comparison
+
+
+def give_up(*_) -> None:
+    """Signal handler."""
+    raise TimeoutError
+
+
+signal.signal(signal.SIGALRM, give_up)
 
 
 def primitive(structure: Structure, symprec: float = 0.1) -> Structure:
@@ -42,7 +52,9 @@ def primitive(structure: Structure, symprec: float = 0.1) -> Structure:
 def matches(structure: Structure, realised: Structure) -> bool:
     """StructureMatcher's answer; its own reduction of cells, most of its time, is tried only when it is needed."""
     try:
-        if MATCHER.fit(primitive(structure), realised, skip_structure_reduction=True):
+        small = primitive(structure)
+        compact = min(small.lattice.angles) > 50 and max(small.lattice.angles) < 130  # else mappings without end
+        if compact and MATCHER.fit(small, realised, skip_structure_reduction=True):
             return True
     except ValueError:  # moyopy at this tolerance: the matcher's own reduction decides
         pass
@@ -60,7 +72,14 @@ def verdict(row: dict) -> dict:
         realised = realise(parse(spell(proto)))
     except GenmatError as error:
         return {**result, "verdict": "not spelled", "detail": str(error)}
-    if matches(structure, realised):
+    signal.alarm(PATIENCE)
+    try:
+        same = matches(structure, realised)
+    except TimeoutError:
+        return {**result, "verdict": "not judged in time", "detail": proto.label}
+    finally:
+        signal.alarm(0)
+    if same:
         return {**result, "verdict": "matched", "words": len(spell(proto))}
     if not MATCHER.fit(structure, realise(proto)):
         return {**result, "verdict": "changed by symmetrisation", "detail": proto.label}
