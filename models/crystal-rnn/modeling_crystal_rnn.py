@@ -164,7 +164,7 @@ class CrystalRNNForCausalLM(CrystalRNNPreTrainedModel, GenerationMixin):
         state = cache.state if cache is not None else None  # (L, B, h)
         padded = attention_mask is not None and not bool(attention_mask[:, -x.shape[1] :].all())
         run = self.read_padded if padded else lambda x, state, mask: self.gru(x, state)
-        mask = attention_mask[:, -x.shape[1] :].bool() if padded else None  # (B, T)
+        mask = attention_mask[:, -x.shape[1] :].bool() if attention_mask is not None and padded else None  # (B, T)
         y, state = run(x, state, mask)  # (B, T, h), (L, B, h)
         if cache is not None:
             cache.state, cache.length = state, cache.length + x.shape[1]
