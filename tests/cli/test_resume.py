@@ -77,7 +77,8 @@ def test_killed_three_times(structures: Path, undisturbed: Path, tmp_path: Path)
         run.send_signal(signal.SIGKILL)
         run.wait()
         seen.append(relaxed(out))
-    assert 0 < seen[0] <= seen[1] <= seen[2] < 13, f"{seen}: the kills missed the relaxations"
+    assert seen == sorted(seen), f"{seen}: recorded relaxations were lost"
+    assert any(0 < count < 13 for count in seen), f"{seen}: every kill missed the relaxations"
     assert not log.exists()
     subprocess.run(command(structures, out), env=environment(), check=True, capture_output=True)
     assert (out / "results.csv").read_bytes() == (undisturbed / "results.csv").read_bytes()
