@@ -98,10 +98,18 @@ def fits(group: int, amounts: tuple[int, ...], units: int) -> bool:
     return hosts(p.single_sizes, p.single_counts, p.free, needs)
 
 
-@cache
 def formula_units(group: int, amounts: tuple[int, ...], max_atoms: int) -> tuple[int, ...]:
     """Every number of formula units with which a composition (sorted amounts) fits into a space group."""
-    return tuple(z for z in range(1, max_atoms // sum(amounts) + 1) if fits(group, amounts, z))
+    p = positions(group)
+    return _units(p.single_sizes, p.single_counts, p.free, amounts, max_atoms)
+
+
+@cache
+def _units(sizes: tuple, counts: tuple, free: tuple, amounts: tuple[int, ...], max_atoms: int) -> tuple[int, ...]:
+    """As `formula_units`, for all space groups that have these multiplicities."""
+    needs = amounts[::-1]
+    most = max_atoms // sum(amounts)
+    return tuple(z for z in range(1, most + 1) if hosts(sizes, counts, free, tuple([z * n for n in needs])))
 
 
 @cache

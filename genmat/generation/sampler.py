@@ -157,7 +157,7 @@ def _run(n, model, name, grammar, condition, temperature, top_p, seed, batch_siz
     for first in range(0, n, batch_size):
         size = min(batch_size, n - first)
         options = {"condition": condition, "temperature": temperature, "top_p": top_p, "seed": seed, "clock": clock}
-        for sentence in sorted(decode(model, grammar, first, size, **options), key=lambda s: s.index):
+        for sentence in decode(model, grammar, first, size, **options):
             yield to_candidate(sentence, name, provenance, given=1 if condition is None else 2)
 
 
