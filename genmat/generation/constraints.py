@@ -121,6 +121,12 @@ class Grammar:
         least = max(least, int(not amounts))
         return any(completable(g, amounts, least, most, self.max_atoms) for g in self.groups)
 
+    def may_add(self, place: int, amounts: tuple[int, ...]) -> bool:
+        """Can the element at `place` of the order follow others with sorted `amounts`?"""
+        if self.groups is None and not self.formula:  # one atom of it always makes the amounts coprime
+            return sum(amounts) + 1 + self._ahead[place + 1][0] <= self.max_atoms
+        return bool(self.amounts_of(place, amounts))
+
     def amounts_of(self, place: int, amounts: tuple[int, ...]) -> tuple[int, ...]:
         """Amounts the element at `place` of the order may have after others with sorted `amounts`."""
         if self.formula:
@@ -140,9 +146,7 @@ class Grammar:
         found = self._nexts.get(key)
         if found is None:
             last = next((i for i in range(place, len(self.order)) if self.needed[i]), len(self.order) - 1)
-            possible = {self._ahead[i + 1]: i for i in range(place, last + 1)}  # one example of each outlook
-            possible = {ahead: bool(self.amounts_of(i, amounts)) for ahead, i in possible.items()}
-            more = [i for i in range(place, last + 1) if possible[self._ahead[i + 1]]]
+            more = [i for i in range(place, last + 1) if self.may_add(i, amounts)]
             parts: list[tuple[int, int]] = []
             if more:
                 parts.append((ELEMENT, self.masks.intern(ELEMENT, [self.words[i] for i in more])))
@@ -363,8 +367,8 @@ def copy_row(row: Row) -> Row:
     return new
 
 
-def replay(grammar: Grammar, words: Iterable[int]) -> Row:
-    """The state after some words, <bos>, padding and conditions passed over.
+def replay(grammar: Grammar, words: Iterable[int], checked: bool = True) -> Row:
+    """The state after some words, <bos>, padding and conditions passed over; unchecked, words are taken as allowed.
 
     Raises:
         GenmatError: a word the grammar does not allow there.
@@ -374,7 +378,7 @@ def replay(grammar: Grammar, words: Iterable[int]) -> Row:
     for word in words:
         if word < lows[ELEMENT] and word not in (grammar.vocab.ids["<geom>"], grammar.vocab.ids["<eos>"]):
             continue
-        if word not in grammar.masks.words(row.parts):
+        if checked and word not in grammar.masks.words(row.parts):
             raise GenmatError(
                 f"prompt: {grammar.vocab.words[word]!r} cannot come there; write a prompt of the language"
             )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from genmat.generation.cache import BatchCache
-from genmat.generation.constraints import Grammar, Row, copy_row
+from genmat.generation.constraints import Grammar, replay
 from genmat.generation.masks import Masks
 
 SHRINK = 0.85  # finished rows are dropped from the cache when fewer than this share of its rows is alive
@@ -125,55 +125,55 @@ def decode(
     h = h[:, -1].expand(n, -1)  # (B, d)
     clock.tick("model")
 
-    rows: list[Row] = [copy_row(start) for _ in range(n)]
-    texts = [list(prompt) for _ in range(n)]
-    logs = np.full(n, base)
-    held = alive = np.arange(n)  # rows in the cache, and those of them whose sentence goes on
-    words = np.zeros(n, dtype=np.int64)
-    step = 0
-    while len(alive):
+    rows = [replay(grammar, prompt[given:], checked=False) for _ in range(n)]  # of the sentences that go on
+    alive = held = np.arange(n)  # their numbers, and those of the rows in the cache
+    longest = 8 * grammar.max_atoms + 10  # words: 2 per element, 2 + 4 per site, lattice and marks
+    said = np.zeros((n, longest), dtype=np.int32)
+    lengths, logs = np.zeros(n, dtype=np.int64), np.full(n, base)
+    clock.tick("grammar")
+    for step in range(longest):
         chances = uniforms(seed, first + alive, step)
-        clock.tick("drawing")
-        drawn, gained = draw(head, h, embedding, rows, alive, chances, temperature, top_p, clock)
-        words[alive] = drawn
+        drawn, gained = draw(head, h, embedding, rows, chances, temperature, top_p, clock)
+        said[alive, step] = drawn
+        lengths[alive] = step + 1
         logs[alive] += gained
         clock.words += len(alive)
         clock.tick("drawing")
-        keep = np.ones(len(alive), dtype=bool)
-        for b, (i, word) in enumerate(zip(alive.tolist(), drawn.tolist(), strict=True)):
-            texts[i].append(word)
-            rows[i].advance(word)
-            keep[b] = bool(rows[i].parts)
+        for row, word in zip(rows, drawn.tolist(), strict=True):
+            row.advance(word)
+        going = [b for b, row in enumerate(rows) if row.parts]
+        if len(going) < len(rows):
+            rows, alive = [rows[b] for b in going], alive[going]
         clock.tick("grammar")
-        alive = alive[keep]
-        if not len(alive):
+        if not rows:
             break
         if len(alive) < SHRINK * len(held):
             cache.batch_select_indices(torch.from_numpy(np.flatnonzero(np.isin(held, alive))))
             held = alive
-        h = model.hidden_states(torch.from_numpy(words[held])[:, None], embedding, cache=cache)[:, -1]  # (held, d)
+        last = torch.from_numpy(said[held, step].astype(np.int64))[:, None]  # (held, 1); rows that ended say anything
+        h = model.hidden_states(last, embedding, cache=cache)[:, -1]  # (held, d)
         if len(held) > len(alive):
             h = h[torch.from_numpy(np.flatnonzero(np.isin(held, alive)))]  # (B, d)
         clock.tick("model")
-        step += 1
-    return [Sentence(first + i, text, float(log)) for i, (text, log) in enumerate(zip(texts, logs, strict=True))]
+    return [Sentence(first + i, prompt + said[i, : lengths[i]].tolist(), float(logs[i])) for i in range(n)]
 
 
-def draw(head, h, embedding, rows, alive, chances, temperature, top_p, clock) -> tuple[np.ndarray, np.ndarray]:
+def draw(head, h, embedding, rows, chances, temperature, top_p, clock) -> tuple[np.ndarray, np.ndarray]:
     """One word for every row of the batch, and its log p under the model: h (B, d) -> (B,), (B,)."""
+    clock.tick("drawing")
     groups: dict[tuple[int, ...], list] = {}
-    for b, row in enumerate(alive.tolist()):
-        parts = rows[row].parts
+    for b, row in enumerate(rows):
+        parts = row.parts
         key = parts[0][:1] if len(parts) == 1 else tuple([kind for kind, _ in parts])
         found = groups.get(key)
         if found is None:
             groups[key] = found = []
         found.append((b, parts))
-    masks: Masks = rows[alive[0]].grammar.masks
+    masks: Masks = rows[0].grammar.masks
     clock.tick("grammar")
     kinds = torch.log_softmax(head.kind(h), dim=-1)  # (B, K)
     query = head.query(h)  # (B, d)
-    out, gained = np.zeros(len(alive), dtype=np.int64), np.zeros(len(alive))
+    out, gained = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows))
     for key, members in groups.items():
         places = [b for b, _ in members]
         index = torch.tensor(places)

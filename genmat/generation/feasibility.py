@@ -109,13 +109,26 @@ def _units(sizes: tuple, counts: tuple, free: tuple, amounts: tuple[int, ...], m
     """As `formula_units`, for all space groups that have these multiplicities."""
     needs = amounts[::-1]
     most = max_atoms // sum(amounts)
+    if free[:1] == (1,):  # a position with freedom that holds single atoms takes anything
+        return tuple(range(1, most + 1))
     return tuple(z for z in range(1, most + 1) if hosts(sizes, counts, free, tuple([z * n for n in needs])))
 
 
 @cache
 def groups_for(amounts: tuple[int, ...], max_atoms: int) -> tuple[int, ...]:
     """Space groups that can host a composition (sorted amounts) within the atom budget."""
-    return tuple(group for group in range(1, 231) if formula_units(group, amounts, max_atoms))
+    able = [groups for key, groups in _alike().items() if _units(*key, amounts, max_atoms)]
+    return tuple(sorted(group for groups in able for group in groups))
+
+
+@cache
+def _alike() -> dict[tuple, list[int]]:
+    """Space groups by their multiplicities, the only thing that decides what they can host."""
+    found: dict[tuple, list[int]] = {}
+    for group in range(1, 231):
+        p = positions(group)
+        found.setdefault((p.single_sizes, p.single_counts, p.free), []).append(group)
+    return found
 
 
 @cache

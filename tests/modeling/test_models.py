@@ -193,3 +193,13 @@ def test_tokenizer_comes_with_the_snapshot(model, tmp_path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tmp_path, trust_remote_code=True)
     assert tokenizer("Ba 1 Ti 1 O 3").input_ids[0] == model.config.bos_token_id
     assert len(tokenizer) == model.config.vocab_size
+
+
+@pytest.mark.parametrize("name", ["crystal-gpt", "crystal-rnn"])
+def test_shipped_code_is_the_packages_code(name, root) -> None:
+    folder = root / "models" / name
+    if not folder.is_dir():
+        pytest.skip(f"models/{name} is not in this checkout")
+    for copy in folder.glob("*.py"):
+        (source,) = (root / "genmat").rglob(copy.name)
+        assert copy.read_text() == source.read_text(), f"{copy} differs from {source}; save the snapshot again"
