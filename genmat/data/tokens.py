@@ -17,6 +17,8 @@ from genmat.tokenization.vocabulary import vocabulary
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
+SPELLING = 1
+"""Raised when `spell` writes other sentences for the same crystal, so that old caches are not read."""
 COLUMNS = [
     "material_id",
     "formula",
@@ -81,7 +83,8 @@ def load_tokens(
     source = Path(source)
     if not source.is_file():
         raise GenmatError(f"{source}: no such file; give the path of a structure table (parquet)")
-    key = f"{source.stat().st_size} {max_atoms} {max_e_above_hull} {variants} {' '.join(vocabulary().words)}"
+    content = hashlib.sha256(source.read_bytes()).hexdigest()
+    key = f"{SPELLING} {content} {max_atoms} {max_e_above_hull} {variants} {' '.join(vocabulary().words)}"
     name = f"tokens-{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.parquet"
     cached = Path(cache_dir or Path.home() / ".cache" / "genmat").expanduser() / name
     if not cached.exists():
