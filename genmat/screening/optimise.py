@@ -8,11 +8,13 @@ time of a relaxation is spent in the potential.
 
 from __future__ import annotations
 
-import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from genmat.screening.flight import Point, RelaxationError, fly
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -25,15 +27,12 @@ SIDEWAYS = 0.15  # stiffness across a spring relative to along it
 TRUST_START, TRUST_MAX = 0.15, 0.4  # Å, largest displacement of an atom in one step
 STRAIN_LENGTH = 4.0  # Å: a strain of 0.05 counts as a displacement of 0.2 Å
 NOISE = 1e-4  # eV, single-precision scatter of an energy
+SMALLEST_VOLUME = 1.5  # Å³/atom; a third of the densest solid's
 
 # the six independent strains, as (3, 3) symmetric unit matrices
 _STRAINS = np.zeros((6, 3, 3))
 for _k, (_a, _b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
     _STRAINS[_k, _a, _b] = _STRAINS[_k, _b, _a] = 1.0 if _a == _b else np.sqrt(0.5)
-
-
-class RelaxationError(Exception):
-    """A relaxation that cannot go on; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class Minimum:
         steps: evaluations spent.
         hessian: (dof, dof) eV/Å², of all 3 n_atoms + 6 degrees of freedom.
         energy_start: eV before the first step.
+        seconds: spent in the potential.
     """
 
     structure: Structure
@@ -57,6 +57,11 @@ class Minimum:
     steps: int
     hessian: np.ndarray
     energy_start: float
+    seconds: float = 0.0
+
+
+Descent = Generator["Structure", Point, Minimum]
+"""A minimisation that yields the crystals to be evaluated, is sent what the potential says, and returns the end."""
 
 
 def symmetric_subspace(structure: Structure, rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
@@ -139,38 +144,50 @@ def minimise(
     hessian: np.ndarray | None = None,
     fmax: float = 0.05,
     max_steps: int = 200,
-    deadline: float = np.inf,
 ) -> Minimum:
-    """Relax positions and cell.
+    """Relax positions and cell of one crystal; arguments and errors as `descend`, the potential evaluated by itself."""
+    descent = descend(structure, basis=basis, hessian=hessian, fmax=fmax, max_steps=max_steps)
+    return next(fly([descent], potential, width=1))
+
+
+def descend(
+    structure: Structure,
+    *,
+    basis: np.ndarray | None = None,
+    hessian: np.ndarray | None = None,
+    fmax: float = 0.05,
+    max_steps: int = 200,
+    budget: float = np.inf,
+) -> Descent:
+    """Relax positions and cell, evaluated by whoever drives this generator (`fly`).
 
     Args:
         structure: starting geometry.
-        potential: evaluated once per step, on this structure alone.
         basis: (3 n + 6, m) allowed directions; all when None.
         hessian: starting Hessian, for instance of an earlier stage; springs when None.
         fmax: eV/Å, goal for the forces inside the allowed directions and for virial / n_atoms.
         max_steps: evaluations at most.
-        deadline: `time.monotonic` at which to give up.
+        budget: seconds in the potential after which to give up.
 
     Raises:
         RelaxationError: energies that are no numbers, explosion, collapse, dissociation, time out.
     """
-    problem = _Problem(structure, potential, basis)
+    problem = _Problem(structure, basis)
     model = spring_hessian(structure) if hessian is None else hessian
     h = problem.reduce(model)
     x = np.zeros(len(h))
-    energy, gradient, worst = problem.evaluate(x)
-    start, steps, trust, fresh = energy, 1, TRUST_START, hessian is None
-    while worst > fmax and steps < max_steps and len(x):
-        if time.monotonic() > deadline:
+    here = problem.judge(x, (yield problem.geometry(x)))
+    start, steps, trust, fresh, seconds = here.energy, 1, TRUST_START, hessian is None, here.seconds
+    while here.worst > fmax and steps < max_steps and len(x):
+        if seconds > budget:
             raise RelaxationError(f"time budget used up after {steps} steps")
-        step, clipped = _step(h, gradient, problem, trust)
-        new_energy, new_gradient, new_worst = problem.evaluate(x + step)
-        steps += 1
-        change, expected = new_energy - energy, gradient @ step + step @ h @ step / 2
-        h = _update(h, step, new_gradient - gradient, fresh)
+        step, clipped = _step(h, here.gradient, problem, trust)
+        there = problem.judge(x + step, (yield problem.geometry(x + step)))
+        steps, seconds = steps + 1, seconds + there.seconds
+        change, expected = there.energy - here.energy, here.gradient @ step + step @ h @ step / 2
+        h = _update(h, step, there.gradient - here.gradient, fresh)
         fresh = False
-        if change > NOISE and not new_worst < 0.5 * worst:  # uphill: stay, look closer
+        if change > NOISE and not there.worst < 0.5 * here.worst:  # uphill: stay, look closer
             trust = 0.35 * problem.size(step)
             if trust < 1e-5:
                 break
@@ -180,9 +197,9 @@ def minimise(
             trust = max(0.5 * trust, 5e-3)
         elif ratio > 0.6 and clipped:
             trust = min(1.8 * trust, TRUST_MAX)
-        x, energy, gradient, worst = x + step, new_energy, new_gradient, new_worst
-    final = problem.geometry(x)
-    return Minimum(final, energy, worst, worst <= fmax, steps, problem.expand(h, model), start)
+        x, here = x + step, there
+    final, hessian = problem.geometry(x), problem.expand(h, model)
+    return Minimum(final, here.energy, here.worst, here.worst <= fmax, steps, hessian, start, seconds)
 
 
 def _step(h: np.ndarray, gradient: np.ndarray, problem: _Problem, trust: float) -> tuple[np.ndarray, bool]:
@@ -207,14 +224,24 @@ def _update(h: np.ndarray, s: np.ndarray, y: np.ndarray, fresh: bool) -> np.ndar
     return h - np.outer(hs, hs) / shs + np.outer(y, y) / sy
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Energy (eV), gradient in the allowed directions, largest generalised force (eV/Å), seconds it took."""
+
+    energy: float
+    gradient: np.ndarray
+    worst: float
+    seconds: float
+
+
 class _Problem:
     """Energy and gradient as functions of the free directions around a starting geometry.
 
     Unknowns: displacements u (Å) in the undeformed crystal and a symmetric strain e; positions (X + u)(1 + e).
     """
 
-    def __init__(self, structure: Structure, potential: Potential, basis: np.ndarray | None) -> None:
-        self.structure, self.potential, self.basis = structure, potential, basis
+    def __init__(self, structure: Structure, basis: np.ndarray | None) -> None:
+        self.structure, self.species, self.basis = structure, structure.species, basis
         self.n = len(structure)
         self.positions, self.matrix = structure.cart_coords, structure.lattice.matrix
         self.volume = structure.volume
@@ -240,27 +267,35 @@ class _Problem:
         return max(float(np.linalg.norm(moved, axis=1).max()), STRAIN_LENGTH * float(np.abs(strain).max()), 1e-12)
 
     def geometry(self, x: np.ndarray) -> Structure:
+        """The crystal at ``x``.
+
+        Raises:
+            RelaxationError: its volume left what a relaxation can mean.
+        """
         from pymatgen.core import Lattice, Structure
 
         moved, strain = self.unpack(x)
         deform = np.eye(3) + strain
-        positions = (self.positions + moved) @ deform
-        lattice = Lattice(self.matrix @ deform)
-        return Structure(lattice, self.structure.species, positions, coords_are_cartesian=True)
-
-    def evaluate(self, x: np.ndarray) -> tuple[float, np.ndarray, float]:
-        """Energy (eV), gradient in the allowed directions, largest generalised force (eV/Å)."""
-        crystal = self.geometry(x)
-        swell = crystal.volume / self.volume
+        swell = np.linalg.det(deform)
         if not 0.2 < swell < 5:
             raise RelaxationError("cell exploded" if swell > 1 else "cell collapsed")
-        result = self.potential.evaluate([crystal])
-        energy, force = float(result.energies[0]), result.forces[0]
-        virial = result.stresses[0] * crystal.volume
-        if not (np.isfinite(energy) and np.isfinite(force).all() and np.isfinite(virial).all()):
-            raise RelaxationError("potential returned no number")
+        if swell < 1 and swell * self.volume < SMALLEST_VOLUME * self.n:
+            raise RelaxationError("cell collapsed")
+        positions = (self.positions + moved) @ deform
+        return Structure(Lattice(self.matrix @ deform), self.species, positions, coords_are_cartesian=True)
+
+    def judge(self, x: np.ndarray, point: Point) -> _Place:
+        """What the potential said about ``geometry(x)``, as energy and gradient of this problem.
+
+        Raises:
+            RelaxationError: not all of it are numbers.
+        """
+        energy, force = point.energy, point.forces
         _, strain = self.unpack(x)
         deform = np.eye(3) + strain
+        virial = point.stress * (self.volume * np.linalg.det(deform))
+        if not (np.isfinite(energy) and np.isfinite(force).all() and np.isfinite(virial).all()):
+            raise RelaxationError("potential returned no number")
         full = np.empty(3 * self.n + 6)
         full[: 3 * self.n] = -(force @ deform).ravel()  # deform is symmetric
         full[3 * self.n :] = np.einsum("kab,ab->k", _STRAINS, np.linalg.solve(deform, virial))
@@ -270,4 +305,4 @@ class _Problem:
         atoms = inside[: 3 * self.n].reshape(-1, 3)
         pull = np.linalg.norm(atoms - atoms.mean(0), axis=1).max()
         stretch = np.abs(np.einsum("k,kab->ab", inside[3 * self.n :], _STRAINS)).max() / self.n
-        return energy, gradient, float(max(pull, stretch))
+        return _Place(energy, gradient, float(max(pull, stretch)), point.seconds)

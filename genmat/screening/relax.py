@@ -1,15 +1,15 @@
 """Relax candidates with a potential: first inside their symmetry, then, after a small rattle, freely.
 
-The result of one candidate depends on that candidate, the settings and the seed alone: every crystal is relaxed by
-itself, its rattle is seeded by its id, and the budget is counted in steps (the wall clock is an emergency exit).
+The result of one candidate depends on that candidate, the settings and the seed alone: crystals share batches only where
+the potential's numbers do not depend on their company (`genmat.screening.flight.best_width`), the rattle is seeded by
+the id, and the budget is counted in steps (seconds are an emergency exit).
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,8 @@ from genmat.candidate import Candidate
 from genmat.crystal.prototype import from_structure
 from genmat.crystal.realise import realise
 from genmat.errors import GenmatError
-from genmat.screening.optimise import Minimum, RelaxationError, minimise, symmetric_subspace
+from genmat.screening.flight import Flight, RelaxationError, best_width, fly
+from genmat.screening.optimise import Minimum, descend, symmetric_subspace
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -58,6 +59,7 @@ def relax(
     seed: int = 0,
     workers: int = 1,
     max_atoms: int = 200,
+    width: int | None = None,
 ) -> Iterator[Candidate]:
     """Relax positions and cell of every candidate.
 
@@ -66,12 +68,13 @@ def relax(
         potential: kept resident in every worker.
         fmax: eV/Å, goal for forces and for virial per atom.
         max_steps: evaluations per candidate, both stages together; beyond it ``converged`` is False.
-        time_budget_s: wall-clock seconds per candidate, after which it fails.
+        time_budget_s: seconds per candidate in the potential, after which it fails.
         symmetric_first: relax inside the space group found (0.1 Å) before rattling.
         rattle: Å, standard deviation of the displacements before the free stage; 0 skips that stage.
         seed: of the rattle, together with the candidate's id.
         workers: processes, one torch thread each; a worker that dies is replaced and its candidate tried once more.
         max_atoms: larger primitive cells fail.
+        width: candidates in flight per process; None = as many as suit the potential (`best_width`).
 
     Yields:
         Each candidate once, as soon as it is done, in any order: with the relaxed primitive structure, its new
@@ -81,8 +84,8 @@ def relax(
     """
     settings = RelaxSettings(fmax, max_steps, time_budget_s, symmetric_first, rattle, seed, max_atoms)
     if workers <= 1:
-        for candidate in candidates:
-            yield relax_one(candidate, potential, settings)
+        width = best_width(potential) if width is None else width
+        yield from fly((relaxation(candidate, potential, settings) for candidate in candidates), potential, width)
         return
     from genmat.screening.pool import run_pool
 
@@ -91,21 +94,22 @@ def relax(
 
 def relax_one(candidate: Candidate, potential: Potential, settings: RelaxSettings | None = None) -> Candidate:
     """Relax one candidate; any problem becomes its failure."""
-    from threadpoolctl import threadpool_limits
+    return next(fly([relaxation(candidate, potential, settings or RelaxSettings())], potential))
 
+
+def relaxation(candidate: Candidate, potential: Potential, settings: RelaxSettings) -> Flight[Candidate]:
+    """The relaxation of one candidate, to be driven by `fly`; any problem becomes its failure."""
     if candidate.failure is not None:
         return candidate
     try:
-        with threadpool_limits(1):  # sums in the linear algebra must not depend on the number of cores
-            return _relax(candidate, potential, settings or RelaxSettings())
+        return (yield from _relaxation(candidate, potential, settings))
     except (RelaxationError, GenmatError) as error:
         return candidate.fail("relax", str(error))
     except Exception as error:  # a third-party potential may raise anything; the campaign goes on
         return candidate.fail("relax", f"{type(error).__name__}: {error}")
 
 
-def _relax(candidate: Candidate, potential: Potential, settings: RelaxSettings) -> Candidate:
-    deadline = time.monotonic() + settings.time_budget_s
+def _relaxation(candidate: Candidate, potential: Potential, settings: RelaxSettings) -> Flight[Candidate]:
     start = _starting_structure(candidate)
     strange = sorted({s.symbol for s in start.composition} - set(potential.info.elements))
     if strange:
@@ -115,7 +119,7 @@ def _relax(candidate: Candidate, potential: Potential, settings: RelaxSettings) 
         raise RelaxationError(f"{len(crystal)} atoms, more than {settings.max_atoms}")
     _check_geometry(crystal)
 
-    minimum, steps = _two_stages(candidate.id, crystal, operations, potential, settings, deadline)
+    minimum = yield from _two_stages(candidate.id, crystal, operations, settings)
     _check_geometry(minimum.structure)
     if minimum.energy / len(crystal) < LOWEST_ENERGY:
         raise RelaxationError("energy fell below anything physical")
@@ -124,7 +128,7 @@ def _relax(candidate: Candidate, potential: Potential, settings: RelaxSettings) 
         energy_per_atom=minimum.energy / len(crystal),
         energy_initial_per_atom=minimum.energy_start / len(crystal),
         max_force=minimum.max_force,
-        relax_steps=steps,
+        relax_steps=minimum.steps,
         converged=minimum.converged,
         volume_change=minimum.structure.volume / crystal.volume - 1,
         potential=potential.info.source,
@@ -132,35 +136,24 @@ def _relax(candidate: Candidate, potential: Potential, settings: RelaxSettings) 
     )
 
 
-def _two_stages(
-    name: str, crystal: Structure, operations: tuple, potential: Potential, settings: RelaxSettings, deadline: float
-) -> tuple[Minimum, int]:
-    """Minimum and evaluations spent; its ``energy_start`` is that of the crystal given."""
-    from dataclasses import replace
-
-    basis = symmetric_subspace(crystal, *operations)
+def _two_stages(name: str, crystal: Structure, operations: tuple, settings: RelaxSettings) -> Flight[Minimum]:
+    """The better of both minima, with the evaluations of both; its ``energy_start`` is that of the crystal given."""
+    goal = {"fmax": settings.fmax, "max_steps": settings.max_steps, "budget": settings.time_budget_s}
     if not settings.symmetric_first or len(operations[0]) == 1:
-        free = minimise(crystal, potential, fmax=settings.fmax, max_steps=settings.max_steps, deadline=deadline)
-        return free, free.steps
-    bound = minimise(
-        crystal, potential, basis=basis, fmax=settings.fmax, max_steps=settings.max_steps, deadline=deadline
-    )
+        return (yield from descend(crystal, **goal))
+    bound = yield from descend(crystal, basis=symmetric_subspace(crystal, *operations), **goal)
     left = settings.max_steps - bound.steps
     if settings.rattle <= 0 or left < 1:
-        return bound, bound.steps
-    free = minimise(
-        rattled(bound.structure, settings.rattle, name, settings.seed),
-        potential,
-        hessian=bound.hessian,
-        fmax=settings.fmax * FREE_GOAL,
-        max_steps=left,
-        deadline=deadline,
+        return bound
+    goal = {"fmax": settings.fmax * FREE_GOAL, "max_steps": left, "budget": settings.time_budget_s - bound.seconds}
+    free = yield from descend(
+        rattled(bound.structure, settings.rattle, name, settings.seed), hessian=bound.hessian, **goal
     )
-    both = bound.converged and free.max_force <= settings.fmax
-    free = replace(free, converged=free.max_force <= settings.fmax)
-    gained = (bound.energy - free.energy) / len(crystal) > KEEP_SYMMETRY
-    best = replace(free, energy_start=bound.energy_start) if gained else replace(bound, converged=both)
-    return best, bound.steps + free.steps
+    spent = bound.steps + free.steps
+    settled = free.max_force <= settings.fmax
+    if (bound.energy - free.energy) / len(crystal) > KEEP_SYMMETRY:
+        return replace(free, converged=settled, steps=spent, energy_start=bound.energy_start)
+    return replace(bound, converged=bound.converged and settled, steps=spent)
 
 
 def symmetrise(structure: Structure, symprec: float = SYMPREC) -> tuple[Structure, tuple[np.ndarray, np.ndarray], int]:

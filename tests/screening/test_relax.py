@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from genmat.candidate import Candidate
-from genmat.screening.optimise import RelaxationError, minimise, symmetric_subspace
+from genmat.screening.flight import RelaxationError
+from genmat.screening.optimise import minimise, symmetric_subspace
 from genmat.screening.potentials import golden_crystal, load
 from genmat.screening.potentials.emt import EMTPotential
 from genmat.screening.relax import RelaxSettings, rattled, relax, relax_one, symmetrise
