@@ -28,13 +28,19 @@ def crystals():
     return [*made, rattled]
 
 
-def test_equals_chgnet(chgnet, crystals):
-    """Energies, forces and stresses of `predict_structure`, batched and not."""
+@pytest.mark.parametrize("version", ["0.3.0", "0.2.0", "r2scan"])
+def test_equals_chgnet(version, crystals):
+    """Energies, forces and stresses of `predict_structure`, batched and not, for every checkpoint of the package."""
     from chgnet.model import CHGNet
 
-    oracle = CHGNet.load(use_device="cpu", verbose=False).predict_structure(crystals, task="efs")
+    from genmat.screening.potentials.chgnet import CHGNetPotential
+
+    chgnet = CHGNetPotential(version)
+    assert all(check.passed for check in check_golden(chgnet))
+    oracle = CHGNet.load(model_name=version, use_device="cpu", verbose=False)
     ours = chgnet.evaluate(crystals)
-    for i, (crystal, theirs) in enumerate(zip(crystals, oracle, strict=True)):
+    for i, crystal in enumerate(crystals):
+        theirs = oracle.predict_structure(crystal, task="efs")
         assert ours.energies[i] / len(crystal) == pytest.approx(float(theirs["e"]), abs=1e-4)
         np.testing.assert_allclose(ours.forces[i], theirs["f"], atol=5e-4)
         np.testing.assert_allclose(ours.stresses[i], theirs["s"] / GPA, atol=1e-4)

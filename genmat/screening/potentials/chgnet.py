@@ -1,7 +1,9 @@
-"""CHGNet 0.3.0 from the weights inside the `chgnet` package, evaluated by a lean batched engine.
+"""CHGNet from the weights inside the `chgnet` package, evaluated by a lean batched engine.
 
-CHGNet energies are on the Materials Project scale: PBE/PBE+U with the MP2020 corrections already learnt
-(Deng et al., Nat. Mach. Intell. 5, 1031, 2023). They are never corrected a second time.
+The package carries three checkpoints: 0.3.0 (the default), its forerunner 0.2.0, and one transferred to r2SCAN
+(Huang et al., npj Comput. Mater. 11, 2025). Energies of the first two are on the Materials Project scale: PBE/PBE+U
+with the MP2020 corrections already learnt (Deng et al., Nat. Mach. Intell. 5, 1031, 2023), never to be corrected a
+second time. Energies of different checkpoints are different sources and are never mixed.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,40 +20,89 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from genmat.errors import GenmatError
+from genmat.errors import GenmatError, did_you_mean
 from genmat.screening.potentials.base import Evaluation, PotentialInfo
-from genmat.screening.potentials.chgnet_model import prepare_weights, site_energies
+from genmat.screening.potentials.chgnet_model import Shape, prepare_weights, site_energies
 from genmat.screening.potentials.neighbours import CrystalGraph, collate, crystal_graph, half_list
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-WEIGHTS = Path("pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar")
-SHA256 = "d14ab7c0f093efe64b60a7bcd540bca10e74fb7f46c86108a079af60524659d1"
 BATCH_ATOMS = 128  # larger batches leave the cache and are slower on a CPU
 
 # MPtrj holds 89 elements: no Po, At, Rn, Fr, Ra (Deng et al. 2023, fig. 3)
 _UNSEEN = {"Po", "At", "Rn", "Fr", "Ra"}
 
-# eV/atom, `chgnet.model.CHGNet.predict_structure` of chgnet 0.4.2 on the built-in crystals
-GOLDEN = {"NaCl": -3.668, "Si": -5.3138, "Fe": -8.3565, "SrTiO3": -8.4236, "LiFePO4": -7.5252, "MoS2": -7.5284}
+MP2020 = "PBE/PBE+U with MP2020 corrections"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One set of weights in the `chgnet` package.
+
+    Args:
+        file: below ``chgnet/pretrained``.
+        sha256: of the file.
+        functional: level of theory of the energies.
+        golden: eV/atom by `chgnet.model.CHGNet.predict_structure` of chgnet 0.4.2 on the built-in crystals.
+        shape: of the network.
+    """
+
+    file: str
+    sha256: str
+    functional: str
+    golden: dict[str, float]
+    shape: Shape = field(default_factory=Shape)
+
+
+CHECKPOINTS = {
+    "0.3.0": Checkpoint(
+        "0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
+        "d14ab7c0f093efe64b60a7bcd540bca10e74fb7f46c86108a079af60524659d1",
+        MP2020,
+        {"NaCl": -3.668, "Si": -5.3138, "Fe": -8.3565, "SrTiO3": -8.4236, "LiFePO4": -7.5252, "MoS2": -7.5284},
+    ),
+    "0.2.0": Checkpoint(
+        "0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar",
+        "ef624f78b6db9d315b4ef256f1bb3207449924191b91720dc17d3f60c5df980e",
+        MP2020,
+        {"NaCl": -3.6881, "Si": -5.3726, "Fe": -8.3954, "SrTiO3": -8.4266, "LiFePO4": -7.5274, "MoS2": -7.5302},
+        Shape(cutoff=5.0, envelope=5, readout=(0, 2, 5)),
+    ),
+    "r2scan": Checkpoint(
+        "r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
+        "8eba3db0f35a2788bb3ae22885ad340591e27996f213c6643af522a633b50dad",
+        "r2SCAN",
+        {"NaCl": -6.8659, "Si": -8.7324, "Fe": -14.4302, "SrTiO3": -12.6343, "LiFePO4": -9.3437, "MoS2": -14.9921},
+    ),
+}
 
 
 class CHGNetPotential:
-    """Energies, forces and stresses of CHGNet 0.3.0, equal to ``chgnet``'s own to rounding."""
+    """Energies, forces and stresses of CHGNet, equal to ``chgnet``'s own to rounding.
 
-    def __init__(self) -> None:
+    Args:
+        version: one of `CHECKPOINTS`.
+
+    Raises:
+        GenmatError: no such version, or the package's file is missing or another one.
+    """
+
+    def __init__(self, version: str = "0.3.0") -> None:
         from pymatgen.core.periodic_table import Element
 
-        self._weights = _load_weights()
+        if version not in CHECKPOINTS:
+            raise GenmatError(did_you_mean(version, CHECKPOINTS, "CHGNet checkpoint"))
+        checkpoint = CHECKPOINTS[version]
+        self._weights, self._shape = _load_weights(version), checkpoint.shape
         self.info = PotentialInfo(
             name="chgnet",
-            version="0.3.0",
-            functional="PBE/PBE+U with MP2020 corrections",
+            version=version,
+            functional=checkpoint.functional,
             licence="BSD-3-Clause (modified)",
             elements=frozenset(Element.from_Z(z).symbol for z in range(1, 95)) - _UNSEEN,
             stress_unit="GPa",
-            golden=GOLDEN,
+            golden=checkpoint.golden,
         )
 
     def evaluate(self, structures: Sequence[Structure], *, gradients: bool = True) -> Evaluation:
@@ -66,13 +118,13 @@ class CHGNetPotential:
         Raises:
             GenmatError: a species is disordered or beyond Z = 94.
         """
-        graphs = [_graph(s) for s in structures]
+        graphs = [_graph(s, self._shape.cutoff) for s in structures]
         energies = np.zeros(len(graphs))
         forces: list[np.ndarray] = []
         stresses = np.zeros((len(graphs) if gradients else 0, 3, 3))
         done = 0
         for batch in _batches(graphs):
-            part = _evaluate_batch(self._weights, collate(batch), gradients)
+            part = _evaluate_batch(self._weights, self._shape, collate(batch), gradients)
             span = slice(done, done + len(batch))
             energies[span] = part[0]
             if gradients:
@@ -84,12 +136,12 @@ class CHGNetPotential:
 
 
 def _evaluate_batch(
-    weights: dict[str, torch.Tensor], graph: CrystalGraph, gradients: bool
+    weights: dict[str, torch.Tensor], shape: Shape, graph: CrystalGraph, gradients: bool
 ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
     """(crystals,) eV, forces, (crystals, 3, 3) dE/dstrain in eV."""
     with _one_thread(), torch.set_grad_enabled(gradients):
         vectors = torch.tensor(graph.vectors, dtype=torch.float32, requires_grad=gradients)
-        site = site_energies(weights, graph, vectors)
+        site = site_energies(weights, graph, vectors, shape)
         slope = torch.autograd.grad(site.sum(), vectors)[0].double().numpy() if gradients and len(vectors) else None
     n = len(graph.n_atoms)
     energies = np.bincount(graph.owner, site.detach().double().numpy(), minlength=n)
@@ -108,7 +160,7 @@ def _evaluate_batch(
     return energies, np.split(force, np.cumsum(graph.n_atoms)[:-1]), virial
 
 
-def _graph(structure: Structure) -> CrystalGraph:
+def _graph(structure: Structure, cutoff: float) -> CrystalGraph:
     try:
         numbers = np.array([site.specie.Z for site in structure])
     except AttributeError:
@@ -116,7 +168,7 @@ def _graph(structure: Structure) -> CrystalGraph:
     if numbers.max(initial=0) > 94:
         raise GenmatError(f"{structure.formula}: CHGNet knows elements up to Pu; remove the structure")
     positions, lattice = structure.cart_coords, structure.lattice.matrix
-    return crystal_graph(numbers, positions, lattice, half_list(positions, lattice))
+    return crystal_graph(numbers, positions, lattice, half_list(positions, lattice, cutoff), cutoff)
 
 
 def _batches(graphs: list[CrystalGraph]) -> Iterator[list[CrystalGraph]]:
@@ -132,19 +184,20 @@ def _batches(graphs: list[CrystalGraph]) -> Iterator[list[CrystalGraph]]:
         yield batch
 
 
-@lru_cache(maxsize=1)
-def _load_weights() -> dict[str, torch.Tensor]:
+@lru_cache(maxsize=len(CHECKPOINTS))
+def _load_weights(version: str) -> dict[str, torch.Tensor]:
     """The wheel's own checkpoint, refused unless its hash is the known one."""
+    checkpoint = CHECKPOINTS[version]
     spec = find_spec("chgnet")
     if spec is None or not spec.submodule_search_locations:
         raise GenmatError("chgnet: the package is not installed; run `pip install chgnet`")
-    path = Path(next(iter(spec.submodule_search_locations))) / WEIGHTS
+    path = Path(next(iter(spec.submodule_search_locations))) / "pretrained" / checkpoint.file
     if not path.is_file():
-        raise GenmatError(f"{path.name}: missing from the chgnet package; install chgnet>=0.3.8,<0.5")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
-        raise GenmatError(f"{path.name}: not the published CHGNet 0.3.0 weights; reinstall chgnet")
+        raise GenmatError(f"{path.name}: missing from the chgnet package; install chgnet>=0.4,<0.5")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != checkpoint.sha256:
+        raise GenmatError(f"{path.name}: not the published CHGNet {version} weights; reinstall chgnet")
     state = torch.load(path, map_location="cpu", weights_only=True)["model"]["state_dict"]
-    return prepare_weights(state)
+    return prepare_weights(state, checkpoint.shape)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The forward pass of CHGNet 0.3.0, rewritten for speed on a CPU.
+"""The forward pass of CHGNet, rewritten for speed on a CPU: 0.3.0, and the shapes of its sisters.
 
 Same weights, same function as ``chgnet.model.CHGNet`` (Deng et al., Nat. Mach. Intell. 5, 1031, 2023), with
 three rearrangements that change nothing but rounding:
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,11 +23,29 @@ from torch import Tensor
 from genmat.screening.potentials.neighbours import ATOM_CUTOFF, BOND_CUTOFF, CrystalGraph
 
 N_CONV = 4
-ENVELOPE_POWER = 8
 
 
-def prepare_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Regroup a CHGNet 0.3.0 state dict: core and gate branches side by side, first layers split by input block."""
+@dataclass(frozen=True)
+class Shape:
+    """What the weights do not tell: where the atom graph ends and how steeply.
+
+    Args:
+        cutoff: Å, longest bond of the atom graph.
+        envelope: power of the polynomial cutoff.
+        readout: numbers of the linear layers of the readout in the checkpoint.
+    """
+
+    cutoff: float = ATOM_CUTOFF
+    envelope: int = 8
+    readout: tuple[int, ...] = (0, 2, 4, 7)
+
+
+def prepare_weights(state: Mapping[str, Tensor], shape: Shape | None = None) -> dict[str, Tensor]:
+    """Regroup a CHGNet state dict: core and gate branches side by side, first layers split by input block.
+
+    Layer norms and output biases are taken along where the checkpoint has them (0.2.0: biases, no norms).
+    """
+    shape = shape or Shape()
     w: dict[str, Tensor] = {
         "species": state["atom_embedding.embedding.weight"],  # (94, 64)
         "reference": state["composition_model.fc.weight"][0],  # (94,) eV/atom
@@ -36,20 +55,27 @@ def prepare_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "bond_in": torch.cat([state["bond_embedding.weight"], state["bond_weights_ag.weight"]]).T,  # (31, 128)
         "weight_bg": state["bond_weights_bg.weight"].T,  # (31, 64)
         "angle_in": state["angle_embedding.weight"].T,  # (31, 64)
-        "norm": torch.stack([state["readout_norm.weight"], state["readout_norm.bias"]]),
     }
+    if "readout_norm.weight" in state:
+        w["norm"] = torch.stack([state["readout_norm.weight"], state["readout_norm.bias"]])
     for i in range(N_CONV):
         _gated(w, state, f"atom{i}", f"atom_conv_layers.{i}.twoBody_atom", ("centre", "bond", "neighbour"))
-        w[f"atom{i}.out"] = state[f"atom_conv_layers.{i}.mlp_out.layers.1.weight"].T
+        _output(w, state, f"atom{i}", f"atom_conv_layers.{i}")
     for i in range(N_CONV - 1):
         _gated(w, state, f"bond{i}", f"bond_conv_layers.{i}.twoBody_bond", ("one", "two", "angle", "centre"))
-        w[f"bond{i}.out"] = state[f"bond_conv_layers.{i}.mlp_out.layers.1.weight"].T
+        _output(w, state, f"bond{i}", f"bond_conv_layers.{i}")
     for i in range(N_CONV - 2):  # the last angle update reaches no output
         _gated(w, state, f"angle{i}", f"angle_layers.{i}.twoBody_bond", ("one", "two", "angle", "centre"))
-    for i, layer in enumerate((0, 2, 4, 7)):
+    for i, layer in enumerate(shape.readout):
         w[f"read{i}"] = state[f"mlp.layers.{layer}.weight"].T
         w[f"read{i}.bias"] = state[f"mlp.layers.{layer}.bias"]
     return {name: value.detach().float().contiguous() for name, value in w.items()}
+
+
+def _output(w: dict[str, Tensor], state: Mapping[str, Tensor], name: str, path: str) -> None:
+    w[f"{name}.out"] = state[f"{path}.mlp_out.layers.1.weight"].T
+    if f"{path}.mlp_out.layers.1.bias" in state:
+        w[f"{name}.out.bias"] = state[f"{path}.mlp_out.layers.1.bias"]
 
 
 def _gated(w: dict[str, Tensor], state: Mapping[str, Tensor], name: str, path: str, blocks: tuple[str, ...]) -> None:
@@ -64,28 +90,33 @@ def _gated(w: dict[str, Tensor], state: Mapping[str, Tensor], name: str, path: s
             w[f"{name}.{branch}"] = state[f"{path}.mlp_{branch}.layers.3.weight"].T
             w[f"{name}.{branch}.bias"] = state[f"{path}.mlp_{branch}.layers.3.bias"]
     for branch, norm in (("core", "bn1"), ("gate", "bn2")):
+        if f"{path}.{norm}.weight" not in state:
+            continue
         w[f"{name}.{branch}.norm"] = torch.stack([state[f"{path}.{norm}.weight"], state[f"{path}.{norm}.bias"]])
 
 
-def site_energies(w: Mapping[str, Tensor], g: CrystalGraph, vectors: Tensor) -> Tensor:
+def site_energies(w: Mapping[str, Tensor], g: CrystalGraph, vectors: Tensor, shape: Shape | None = None) -> Tensor:
     """Energy of every atom, eV, element reference included.
 
     Args:
         w: from `prepare_weights`.
         g: one graph or several collated.
         vectors: (n_bonds, 3) Å, the differentiable copy of ``g.vectors``.
+        shape: of the checkpoint; default that of 0.3.0.
 
     Returns:
         (n_atoms,) eV.
     """
+    shape = shape or Shape()
     n_bonds, n_short = len(g.first), g.n_short
     ends = torch.from_numpy(np.stack([g.first, g.second]))  # (2, bonds): centres of bonds and their reverses
     flipped = ends.flip(0)  # (2, bonds): the neighbours
     species = torch.from_numpy(g.species)
 
     length = vectors.norm(dim=1)  # (bonds,)
-    bond, weight = (_bessel(length, w["freq_ag"], ATOM_CUTOFF) @ w["bond_in"]).split(64, dim=1)  # (bonds, 64) each
-    angles = _Angles(w, g, vectors[:n_short], length[:n_short]) if g.angle_centre.size else None
+    basis = _bessel(length, w["freq_ag"], shape.cutoff, shape.envelope)  # (bonds, 31)
+    bond, weight = (basis @ w["bond_in"]).split(64, dim=1)  # (bonds, 64) each
+    angles = _Angles(w, g, vectors[:n_short], length[:n_short], shape.envelope) if g.angle_centre.size else None
 
     atom = w["species"][species]  # (atoms, 64)
     for i in range(N_CONV):
@@ -94,26 +125,28 @@ def site_energies(w: Mapping[str, Tensor], g: CrystalGraph, vectors: Tensor) -> 
             continue
         short = angles.bond_conv(w, f"bond{i}", atom, bond[:n_short])
         bond = torch.cat([short, bond[n_short:]]) if n_short < n_bonds else short
+        if f"bond{i}.out.bias" in w:
+            bond = bond + angles.crystals[:, None] * w[f"bond{i}.out.bias"]
         if i < N_CONV - 2:
-            angles.update(w, f"angle{i}", atom, short)
-    x = F.layer_norm(atom, (64,), w["norm"][0], w["norm"][1])  # (atoms, 64)
-    for i in range(3):
+            angles.update(w, f"angle{i}", atom, bond[:n_short])
+    x = F.layer_norm(atom, (64,), w["norm"][0], w["norm"][1]) if "norm" in w else atom  # (atoms, 64)
+    last = len(shape.readout) - 1
+    for i in range(last):
         x = F.silu(torch.addmm(w[f"read{i}.bias"], x, w[f"read{i}"]))
-    return torch.addmm(w["read3.bias"], x, w["read3"])[:, 0] + w["reference"][species]
+    return torch.addmm(w[f"read{last}.bias"], x, w[f"read{last}"])[:, 0] + w["reference"][species]
 
 
-def _envelope(scaled: Tensor) -> Tensor:
+def _envelope(scaled: Tensor, p: int) -> Tensor:
     """Polynomial cutoff, 1 at 0 and 0 with two derivatives at 1 (Gasteiger et al., ICLR 2020, eq. 8)."""
-    p = ENVELOPE_POWER
     power = scaled**p
     value = 1 + power * (-(p + 1) * (p + 2) / 2 + scaled * (p * (p + 2) - scaled * (p * (p + 1) / 2)))
     return torch.where(scaled < 1, value, torch.zeros_like(scaled))
 
 
-def _bessel(length: Tensor, freq: Tensor, cutoff: float) -> Tensor:
+def _bessel(length: Tensor, freq: Tensor, cutoff: float, envelope: int) -> Tensor:
     """(bonds,) Å -> (bonds, 31) smoothed radial Bessel functions."""
     scaled = length / cutoff
-    front = _envelope(scaled) * (math.sqrt(2 / cutoff) / length)
+    front = _envelope(scaled, envelope) * (math.sqrt(2 / cutoff) / length)
     return torch.sin(scaled[:, None] * freq) * front[:, None]
 
 
@@ -123,6 +156,8 @@ def _mix(w: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
 
 
 def _gate(w: Mapping[str, Tensor], name: str, core: Tensor, gate: Tensor) -> Tensor:
+    if f"{name}.core.norm" not in w:
+        return F.silu(core) * torch.sigmoid(gate)
     (core_scale, core_shift), (gate_scale, gate_shift) = w[f"{name}.core.norm"], w[f"{name}.gate.norm"]
     core = F.silu(F.layer_norm(core, (64,), core_scale, core_shift))
     return core * torch.sigmoid(F.layer_norm(gate, (64,), gate_scale, gate_shift))
@@ -148,13 +183,16 @@ def _atom_conv(
     x = (x.view(2, n, 128) + along).view(2 * n, 128)
     message = (_hidden(w, name, x).view(2, n, 64) * weight).view(2 * n, 64)
     gathered = torch.zeros_like(atom).index_add(0, ends.view(-1), message)
-    return torch.addmm(atom, gathered, w[f"{name}.out"])
+    updated = torch.addmm(atom, gathered, w[f"{name}.out"])
+    return updated + w[f"{name}.out.bias"] if f"{name}.out.bias" in w else updated
 
 
 class _Angles:
     """Features of the angles, both orders of every pair of bonds, and the two layers that use them."""
 
-    def __init__(self, w: Mapping[str, Tensor], g: CrystalGraph, vectors: Tensor, length: Tensor) -> None:
+    def __init__(
+        self, w: Mapping[str, Tensor], g: CrystalGraph, vectors: Tensor, length: Tensor, envelope: int
+    ) -> None:
         pair = torch.from_numpy(g.angle_bonds)  # (2, half)
         sign = torch.from_numpy(g.angle_signs).float()
         unit = vectors / length[:, None]  # (short, 3)
@@ -165,7 +203,9 @@ class _Angles:
         self.feature = basis @ w["angle_in"]  # (half, 64), the same for both orders until the first update
         self.one, self.two = pair.reshape(-1), pair.flip(0).reshape(-1)  # (angles,) = both orders
         self.centre = torch.from_numpy(g.angle_centre).repeat(2)
-        self.weight = _bessel(length, w["freq_bg"], BOND_CUTOFF) @ w["weight_bg"]  # (short, 64)
+        self.weight = _bessel(length, w["freq_bg"], BOND_CUTOFF, envelope) @ w["weight_bg"]  # (short, 64)
+        if "bond0.out.bias" in w:  # (bonds,) 1 in crystals with angles: only there the bias reaches the bonds
+            self.crystals = torch.from_numpy(np.isin(g.bond_owner, g.owner[g.angle_centre])).float()
 
     def _input(self, w: Mapping[str, Tensor], name: str, atom: Tensor, bond: Tensor) -> Tensor:
         centre = torch.addmm(w[f"{name}.bias"], atom, w[f"{name}.centre"])

@@ -94,19 +94,22 @@ def half_list(positions: np.ndarray, lattice: np.ndarray, cutoff: float = ATOM_C
     return HalfList(np.asarray(first)[keep], np.asarray(second)[keep], image[keep], float(cutoff))
 
 
-def crystal_graph(numbers: np.ndarray, positions: np.ndarray, lattice: np.ndarray, bonds: HalfList) -> CrystalGraph:
+def crystal_graph(
+    numbers: np.ndarray, positions: np.ndarray, lattice: np.ndarray, bonds: HalfList, cutoff: float = ATOM_CUTOFF
+) -> CrystalGraph:
     """The graph of one crystal at the given geometry, from a bond list that may be longer than needed.
 
     Args:
         numbers: (n_atoms,) atomic numbers.
         positions: (n_atoms, 3) Cartesian, Å; not wrapped since ``bonds`` was made.
         lattice: (3, 3) row vectors, Å.
-        bonds: a list complete to at least 6 Å at this geometry.
+        bonds: a list complete to at least ``cutoff`` at this geometry.
+        cutoff: Å, longest bond of the atom graph.
     """
     vectors = positions[bonds.first] - positions[bonds.second] - bonds.image @ lattice
     squared = np.einsum("ij,ij->i", vectors, vectors)
     short = np.flatnonzero(squared < BOND_CUTOFF**2)
-    long = np.flatnonzero((squared >= BOND_CUTOFF**2) & (squared <= ATOM_CUTOFF**2))
+    long = np.flatnonzero((squared >= BOND_CUTOFF**2) & (squared <= cutoff**2))
     order = np.concatenate([short, long])
     first, second = bonds.first[order], bonds.second[order]
     angle_bonds, angle_signs, angle_centre = _angles(first[: len(short)], second[: len(short)], len(numbers))
