@@ -88,8 +88,12 @@ def valid_stage(candidates: Iterable[Candidate], *, require_charge_balance: bool
         yield candidate
 
 
-def charge_rule(composition: Composition | Mapping[str, float]) -> str:
+def charge_rule(composition: Composition | Mapping[str, float], states: str = "icsd24") -> str:
     """Which rule decides the charge balance of a composition: element, alloy, neutral or unbalanced.
+
+    ``states`` names the list of oxidation states: ``icsd24`` (seen at least once in the ICSD; ours), or ``smact14``,
+    SMACT's first list, with which the compositional validity of generative models is published since CDVAE (Xie et al.,
+    ICLR 2022, arXiv:2110.06197).
 
     Identical to ``smact.screening.smact_validity`` with ``ICSD24FilterConfig(consensus=1, commonality="low")``, Pauling
     test and alloys included, but found by a sum over sets instead of the product of all oxidation states: the cations
@@ -104,7 +108,7 @@ def charge_rule(composition: Composition | Mapping[str, float]) -> str:
     if not counts or any(abs(counts[symbol] - amounts[symbol]) > 1e-3 or counts[symbol] < 1 for symbol in counts):
         raise ValueError(f"amounts are not positive integers: {amounts}")
     divisor = math.gcd(*counts.values())
-    return _charge_rule(tuple(sorted((symbol, count // divisor) for symbol, count in counts.items())))
+    return _charge_rule(tuple(sorted((symbol, count // divisor) for symbol, count in counts.items())), states)
 
 
 def charge_balanced(composition: Composition | Mapping[str, float]) -> bool:
@@ -178,12 +182,12 @@ def _known(specie: object) -> bool:
 
 
 @lru_cache(maxsize=200_000)
-def _charge_rule(formula: tuple[tuple[str, int], ...]) -> str:
+def _charge_rule(formula: tuple[tuple[str, int], ...], source: str) -> str:
     """`charge_rule` of sorted (symbol, count) pairs without a common divisor."""
     symbols = [symbol for symbol, _ in formula]
     if len(symbols) == 1:
         return "element"
-    metals, states, negativity = _smact()
+    metals, states, negativity = _smact(source)
     if all(symbol in metals for symbol in symbols):
         return "alloy"
     if any(symbol not in states or symbol not in negativity for symbol in symbols):
@@ -209,16 +213,31 @@ def _sums(ions: list[tuple[int, list[int]]]) -> set[int]:
 
 
 @cache
-def _smact() -> tuple[frozenset[str], dict[str, tuple[int, ...]], dict[str, float]]:
-    """SMACT's metals, oxidation states (ICSD 2024, seen at least once) and Pauling electronegativities."""
+def _smact(source: str) -> tuple[frozenset[str], dict[str, tuple[int, ...]], dict[str, float]]:
+    """SMACT's metals, oxidation states of a list (see `charge_rule`) and Pauling electronegativities."""
     from smact import Element as SmactElement
     from smact import metals
+
+    states = _first_states() if source == "smact14" else _icsd_states()
+    listed = {symbol: SmactElement(symbol).pauling_eneg for symbol in states}
+    return frozenset(metals), states, {symbol: value for symbol, value in listed.items() if value is not None}
+
+
+def _icsd_states() -> dict[str, tuple[int, ...]]:
+    """Oxidation states seen at least once in the ICSD of 2024."""
     from smact.utils.oxidation import ICSD24OxStatesFilter
 
     table = ICSD24OxStatesFilter().filter(consensus=1, include_zero=False, commonality="low")
-    states = {
+    return {
         str(element): tuple(int(state) for state in str(found).split())
         for element, found in zip(table["element"], table["oxidation_state"], strict=True)
     }
-    listed = {symbol: SmactElement(symbol).pauling_eneg for symbol in states}
-    return frozenset(metals), states, {symbol: value for symbol, value in listed.items() if value is not None}
+
+
+def _first_states() -> dict[str, tuple[int, ...]]:
+    """SMACT's list of 2014, elements without any left out."""
+    from smact import Element as SmactElement
+    from smact import ordered_elements
+
+    found = {symbol: SmactElement(symbol).oxidation_states_smact14 for symbol in ordered_elements(1, 103)}
+    return {symbol: tuple(states) for symbol, states in found.items() if states}
