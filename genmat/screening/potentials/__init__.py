@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 
 from genmat.errors import GenmatError, did_you_mean
 from genmat.screening.potentials.base import Evaluation, Potential, PotentialInfo
@@ -20,6 +21,7 @@ BUILT_IN = {
     "chgnet": "genmat.screening.potentials.chgnet:CHGNetPotential",
     "emt": "genmat.screening.potentials.emt:EMTPotential",
     "lj": "genmat.screening.potentials.lj:LJPotential",
+    "m3gnet": "genmat.screening.potentials.m3gnet:M3GNetPotential",
 }
 
 
@@ -32,7 +34,8 @@ def load(name: str, *, check: bool = True) -> Potential:
     """Load a potential and make sure it predicts what it should.
 
     Args:
-        name: a known name ("chgnet", "lj", "emt", …) or ``module:Class`` of a potential or an ASE calculator.
+        name: a known name ("chgnet", "lj", "emt", …); a known name and its weights ("m3gnet:/path/to/folder"); or
+            ``module:Class`` of a potential or an ASE calculator.
         check: compare with the golden energies it declares.
 
     Raises:
@@ -40,9 +43,13 @@ def load(name: str, *, check: bool = True) -> Potential:
             predict nonsense are refused.
     """
     choices = known()
-    if name not in choices and ":" not in name:
+    head, _, argument = name.partition(":")
+    if head not in choices and not argument:
         raise GenmatError(did_you_mean(name, choices, "potential") + "; or give module:Class of an ASE calculator")
-    potential = _construct(name, choices.get(name, name))
+    if head in choices:
+        potential = _construct(name, choices[head], argument)
+    else:
+        potential = _construct(name, name)
     if check:
         wrong = [c for c in check_golden(potential) if not c.passed]
         if wrong:
@@ -53,11 +60,13 @@ def load(name: str, *, check: bool = True) -> Potential:
     return potential
 
 
-def _construct(name: str, target: str) -> Potential:
+def _construct(name: str, target: str, argument: str = "") -> Potential:
     module, _, attribute = target.partition(":")
     try:
         factory = getattr(import_module(module), attribute)
-        made = factory()
+        if argument and not signature(factory).parameters:
+            raise GenmatError(f"{name}: {name.partition(':')[0]} carries its own weights; leave the path out")
+        made = factory(argument) if argument else factory()
     except GenmatError:
         raise
     except Exception as error:  # whatever a third-party module raises on import becomes one line

@@ -1,0 +1,234 @@
+"""The forward pass of M3GNet, rewritten for speed on a CPU.
+
+Same weights, same function as ``matgl.models.M3GNet`` (Chen, Ong, Nat. Comput. Sci. 2, 718, 2022), rearranged:
+
+- the three-body sum over pairs of bonds needs no pairs: its angular basis is a Legendre polynomial of the angle
+  between two bonds, so by the addition theorem of spherical harmonics it is a product of one sum per atom with the
+  harmonics of each bond, less the bond's own share. Work grows with the bonds, not with their square;
+- the first linear layer of a gated MLP acts on a concatenation [source, destination, bond]; its blocks are applied to
+  atoms and bonds before gathering;
+- energies depend on bond vectors alone: one backward pass to those gives forces and stress.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genmat.screening.potentials.pairs import PairGraph
+
+MAX_N = MAX_L = 3
+# rows: spherical Bessel order, columns: its first zeros (Abramowitz & Stegun, table 10.6)
+ROOTS = (
+    (3.141592653589793, 6.283185307179586, 9.42477796076938),
+    (4.493409457909064, 7.725251836937707, 10.904121659428899),
+    (5.763459196894550, 9.095011330476355, 12.322940970566582),
+)
+# amplitude of the harmonics of order l at the pole: Y_l0(cos) = _POLE[l] * P_l(cos)
+_POLE = tuple(math.sqrt((2 * order + 1) / (4 * math.pi)) for order in range(MAX_L))
+
+
+def smooth_bessel_mix(n: int, cutoff: float) -> np.ndarray:
+    """(n + 1, n) coefficients that turn sin(k pi r/c)/(k pi r/c), k = 1 … n + 1, into the smooth radial basis.
+
+    Kocer, Mason, Erturk, AIP Adv. 10, 015021 (2020), eqs. 10-14: value and two derivatives vanish at the cutoff.
+    """
+    raw = np.zeros((n + 1, n))
+    for i in range(n):
+        size = (-1) ** i * math.sqrt(2) * math.pi / cutoff**1.5 * (i + 1) * (i + 2) / math.hypot(i + 1, i + 2)
+        raw[i, i] = raw[i + 1, i] = size
+    e = [i**2 * (i + 2) ** 2 / (4 * (i + 1) ** 4 + 1) for i in range(n)]
+    d = [1.0]
+    for i in range(1, n):
+        d.append(1 - e[i] / d[-1])
+    mixed = raw.copy()
+    for i in range(1, n):
+        mixed[:, i] = (raw[:, i] + math.sqrt(e[i] / d[i - 1]) * mixed[:, i - 1]) / math.sqrt(d[i])
+    return mixed
+
+
+def bessel_norms(cutoff: float) -> np.ndarray:
+    """(3, 3) factors sqrt(2/c^3) / |j_{l+1}(z_ln)| of the plain radial basis."""
+    from scipy.special import spherical_jn
+
+    return np.array(
+        [[math.sqrt(2 / cutoff**3) / abs(spherical_jn(order + 1, z)) for z in ROOTS[order]] for order in range(MAX_L)]
+    )
+
+
+def prepare_weights(state: Mapping[str, Tensor], options: Mapping[str, Any], target: bool) -> dict[str, Any]:
+    """Regroup a state dict: value and gate branches side by side, first layers split by input block.
+
+    Args:
+        state: of the matgl `Potential` (keys begin with ``model.``).
+        options: ``init_args`` of the model: cutoff (Å), threebody_cutoff (Å), nblocks, use_smooth.
+        target: node updates are summed at the end of a bond (weights made before matgl 3), else at its start.
+    """
+    n = options["nblocks"]
+    cutoff = float(options["cutoff"])
+    w: dict[str, Any] = {
+        "n_blocks": n,
+        "cutoff": cutoff,
+        "inner": float(options["threebody_cutoff"]),
+        "smooth": bool(options["use_smooth"]),
+        "target": target,
+        "species": state["model.embedding.layer_node_embedding.weight"],  # (elements, 64)
+        "bond_in": state["model.embedding.layer_edge_embedding.layers.0.weight"].T,  # (3 or 9, 64)
+        "bond_in.bias": state["model.embedding.layer_edge_embedding.layers.0.bias"],
+        "mix": torch.from_numpy(smooth_bessel_mix(MAX_N * MAX_L, cutoff)),
+        "roots": torch.tensor(ROOTS),
+        "norms": torch.from_numpy(bessel_norms(cutoff)),
+        "reference": state["element_refs.property_offset"],  # (elements,) eV
+        "scale": state["data_std"],
+    }
+    radial = []
+    for i in range(n):
+        three = f"model.three_body_interactions.{i}"
+        w[f"three{i}.atom"] = state[f"{three}.update_network_atom.layers.0.weight"].T  # (64, 9)
+        w[f"three{i}.atom.bias"] = state[f"{three}.update_network_atom.layers.0.bias"]
+        pair = [state[f"{three}.update_network_bond.{branch}.0.weight"] for branch in ("layers", "gates")]
+        w[f"three{i}.bond"] = torch.cat(pair).T  # (9, 128)
+        for kind in ("edge", "node"):
+            _gated(w, state, f"{kind}{i}", f"model.graph_layers.{i}.conv.{kind}_update_func")
+            radial.append(state[f"model.graph_layers.{i}.conv.{kind}_weight_func.weight"])
+    w["radial"] = torch.cat(radial).T  # (3 or 9, 64 * 2 * blocks)
+    for layer in range(4):
+        for branch in ("layers", "gates"):
+            w[f"read{layer}.{branch}"] = state[f"model.final_layer.gated.{branch}.{2 * layer}.weight"].T
+            w[f"read{layer}.{branch}.bias"] = state[f"model.final_layer.gated.{branch}.{2 * layer}.bias"]
+    return {k: v.detach().float().contiguous() if isinstance(v, Tensor) else v for k, v in w.items()}
+
+
+def _gated(w: dict[str, Any], state: Mapping[str, Tensor], name: str, path: str) -> None:
+    pair = [state[f"{path}.{branch}.0.weight"] for branch in ("layers", "gates")]
+    first = torch.cat(pair).T  # (192, 2 * hidden)
+    w[f"{name}.source"], w[f"{name}.destination"], w[f"{name}.bond"] = first[:64], first[64:128], first[128:]
+    w[f"{name}.bias"] = torch.cat([state[f"{path}.{branch}.0.bias"] for branch in ("layers", "gates")])
+    for layer in (2, 4):
+        for branch in ("layers", "gates"):
+            w[f"{name}.{branch}{layer}"] = state[f"{path}.{branch}.{layer}.weight"].T
+            w[f"{name}.{branch}{layer}.bias"] = state[f"{path}.{branch}.{layer}.bias"]
+
+
+def site_energies(w: Mapping[str, Any], g: PairGraph, vectors: Tensor) -> Tensor:
+    """Energy of every atom, eV, element reference included.
+
+    Args:
+        w: from `prepare_weights`.
+        g: one graph or several collated.
+        vectors: (n_bonds, 3) Å, the differentiable copy of ``g.vectors``.
+
+    Returns:
+        (n_atoms,) eV.
+    """
+    device = vectors.device
+    half = torch.from_numpy(np.stack([g.second, g.first])).to(device)  # (2, bonds): where directed bonds start
+    start, end = half.reshape(-1), half.flip(0).reshape(-1)  # (2 bonds,)
+    species = torch.from_numpy(g.species).to(device)
+    n, short = len(g.first), g.n_short
+
+    length = vectors.norm(dim=1)  # (bonds,)
+    basis = _smooth(length, w) if w["smooth"] else _bessel(length, w)  # (bonds, 9)
+    radial = basis[:, : len(w["bond_in"])]  # (bonds, 3 or 9)
+    gates = (radial @ w["radial"]).split(64, dim=1)  # 2 per block, (bonds, 64)
+    bond = F.silu(torch.addmm(w["bond_in.bias"], radial, w["bond_in"])).expand(2, n, 64)  # (2, bonds, 64)
+    atom = w["species"][species]  # (atoms, 64)
+    three = _ThreeBody(w, half[:, :short], vectors[:short], length[:short], basis[:short]) if short else None
+    for i in range(w["n_blocks"]):
+        if three is not None:
+            bond = torch.cat([bond[:, :short] + three.update(w, f"three{i}", atom), bond[:, short:]], dim=1)
+        bond = bond + _gated_mlp(w, f"edge{i}", atom, bond, start, end).view(2, n, 64) * gates[2 * i]
+        message = _gated_mlp(w, f"node{i}", atom, bond, start, end).view(2, n, 64) * gates[2 * i + 1]
+        atom = atom.index_add(0, end if w["target"] else start, message.view(2 * n, 64))
+    core = gate = atom
+    for layer in range(4):
+        core = torch.addmm(w[f"read{layer}.layers.bias"], core, w[f"read{layer}.layers"])
+        gate = torch.addmm(w[f"read{layer}.gates.bias"], gate, w[f"read{layer}.gates"])
+        if layer < 3:
+            core, gate = F.silu(core), F.silu(gate)
+    return (core * torch.sigmoid(gate))[:, 0] * w["scale"] + w["reference"][species]
+
+
+def _bessel(length: Tensor, w: Mapping[str, Any]) -> Tensor:
+    """(bonds,) Å -> (bonds, 9): spherical Bessel functions j_l(z_ln r/c), normalised, l slow and n fast."""
+    x = (length.clamp(max=w["cutoff"]) / w["cutoff"])[:, None, None] * w["roots"]  # (bonds, l, n)
+    sin, cos, inverse = torch.sin(x), torch.cos(x), 1 / x
+    j0 = sin[:, 0] * inverse[:, 0]
+    j1 = (sin[:, 1] * inverse[:, 1] - cos[:, 1]) * inverse[:, 1]
+    j2 = ((3 * inverse[:, 2] ** 2 - 1) * sin[:, 2] - 3 * inverse[:, 2] * cos[:, 2]) * inverse[:, 2]
+    return (torch.stack([j0, j1, j2], dim=1) * w["norms"]).flatten(1)
+
+
+def _smooth(length: Tensor, w: Mapping[str, Any]) -> Tensor:
+    """(bonds,) Å -> (bonds, 9), see `smooth_bessel_mix`."""
+    k = torch.arange(1, len(w["mix"]) + 1, device=length.device, dtype=length.dtype) * (math.pi / w["cutoff"])
+    x = length[:, None] * k
+    return (torch.sin(x) / x) @ w["mix"]
+
+
+def _gated_mlp(w: Mapping[str, Any], name: str, atom: Tensor, bond: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """Three gated layers over directed bonds, (2, bonds, 64) -> (2 bonds, 64)."""
+    x = (bond.reshape(-1, 64) @ w[f"{name}.bond"]).add_(
+        torch.addmm(w[f"{name}.bias"], atom, w[f"{name}.source"]).index_select(0, start)
+    )
+    x = F.silu(x + (atom @ w[f"{name}.destination"]).index_select(0, end))  # (2 bonds, 2 hidden)
+    core, gate = x.chunk(2, dim=1)
+    core = F.silu(torch.addmm(w[f"{name}.layers2.bias"], core, w[f"{name}.layers2"]))
+    gate = F.silu(torch.addmm(w[f"{name}.gates2.bias"], gate, w[f"{name}.gates2"]))
+    core = F.silu(torch.addmm(w[f"{name}.layers4.bias"], core, w[f"{name}.layers4"]))
+    return core * torch.sigmoid(torch.addmm(w[f"{name}.gates4.bias"], gate, w[f"{name}.gates4"]))
+
+
+class _ThreeBody:
+    """Sums over the other bonds of an atom, weighted by both cutoffs and by Legendre polynomials of the angle."""
+
+    def __init__(self, w: Mapping[str, Any], half: Tensor, vectors: Tensor, length: Tensor, basis: Tensor) -> None:
+        self.start, self.end = half.reshape(-1), half.flip(0).reshape(-1)  # (edges,) = both directions of short bonds
+        unit = vectors / length[:, None]  # from start (second) to end (first): row 0 of ``half``
+        self.harmonics = _harmonics(unit)  # (2 short, 9), ordered l = 0, 1, 1, 1, 2 ...
+        ratio = length / w["inner"]
+        self.cutoff = (1 - ratio**3 * (10 - ratio * (15 - 6 * ratio))).repeat(2)[:, None]  # (edges, 1)
+        self.radial = basis.repeat(2, 1) * self.cutoff  # (edges, 9)
+        orders = torch.tensor([0, 1, 1, 1, 2, 2, 2, 2, 2], device=half.device)
+        n = torch.arange(MAX_N, device=half.device)
+        self.column = (3 * orders[:, None] + n).reshape(-1)  # (27,) column (l, n) of each (l, m, n)
+        fold = torch.zeros(27, 9, device=half.device)
+        fold[torch.arange(27, device=half.device), self.column] = 1.0
+        self.fold = fold * torch.tensor(_POLE, device=half.device).repeat_interleave(MAX_N)
+        self.pole = torch.tensor(_POLE, device=half.device).repeat_interleave(MAX_N)  # (9,)
+        self.spread = self.harmonics.repeat_interleave(MAX_N, dim=1)  # (edges, 27)
+
+    def update(self, w: Mapping[str, Any], name: str, atom: Tensor) -> Tensor:
+        """Change of the short bonds, (2, short, 64)."""
+        neighbour = torch.sigmoid(torch.addmm(w[f"{name}.atom.bias"], atom, w[f"{name}.atom"]))  # (atoms, 9)
+        share = neighbour.index_select(0, self.end) * self.radial  # (edges, 9): what each bond contributes
+        total = share.new_zeros(len(atom), 27).index_add(
+            0, self.start, share.index_select(1, self.column) * self.spread
+        )
+        others = (total.index_select(0, self.start) * self.spread) @ self.fold - share * self.pole
+        core, gate = ((others * self.cutoff) @ w[f"{name}.bond"]).chunk(2, dim=1)
+        return (F.silu(core) * torch.sigmoid(gate)).view(2, -1, 64)
+
+
+def _harmonics(unit: Tensor) -> Tensor:
+    """(short, 3) unit vectors -> (2 short, 9), both directions: products over m add up to P_l(cos)."""
+    x, y, z = unit.unbind(1)
+    root = math.sqrt(3)
+    even = torch.stack(
+        [
+            root * x * y,
+            root * y * z,
+            root * x * z,
+            0.5 * root * (x * x - y * y),
+            1.5 * z * z - 0.5,
+        ],
+        dim=1,
+    )
+    one = torch.ones_like(x)[:, None]
+    return torch.cat([torch.cat([one, unit, even], dim=1), torch.cat([one, -unit, even], dim=1)])
