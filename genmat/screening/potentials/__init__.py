@@ -22,6 +22,8 @@ BUILT_IN = {
     "emt": "genmat.screening.potentials.emt:EMTPotential",
     "lj": "genmat.screening.potentials.lj:LJPotential",
     "m3gnet": "genmat.screening.potentials.m3gnet:M3GNetPotential",
+    "tensornet": "genmat.screening.potentials.tensornet:TensorNetPotential",
+    "mace": "genmat.screening.potentials.mace:MACEPotential",
 }
 
 
@@ -30,18 +32,23 @@ def known() -> dict[str, str]:
     return {**BUILT_IN, **{point.name: point.value for point in entry_points(group=GROUP)}}
 
 
-def load(name: str, *, check: bool = True) -> Potential:
+def load(name: str, *, check: bool = True, python: str | None = None) -> Potential:
     """Load a potential and make sure it predicts what it should.
 
     Args:
         name: a known name ("chgnet", "lj", "emt", …); a known name and its weights ("m3gnet:/path/to/folder"); or
             ``module:Class`` of a potential or an ASE calculator.
         check: compare with the golden energies it declares.
+        python: interpreter of another environment in which to run it (`RemotePotential`); None = in this process.
 
     Raises:
         GenmatError: the name is unknown, the import fails, or a golden energy is missed: weights that load but
             predict nonsense are refused.
     """
+    if python is not None:
+        from genmat.screening.potentials.remote import RemotePotential
+
+        return RemotePotential(name, python, check=check)
     choices = known()
     head, _, argument = name.partition(":")
     if head not in choices and not argument:

@@ -1,0 +1,95 @@
+"""TensorNet from weights saved by matgl, evaluated by a lean batched engine; matgl itself is not needed.
+
+The MatPES models are plain PBE without Hubbard U or corrections (Kaplan et al., arXiv:2503.04070): another level of
+theory than the Materials Project's, with references of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from genmat.errors import GenmatError
+from genmat.screening.potentials.base import Evaluation, PotentialInfo
+from genmat.screening.potentials.pairs import PairGraph, evaluate_pairs, pick_device
+from genmat.screening.potentials.tensornet_model import prepare_weights, site_energies
+from genmat.screening.potentials.weights import Known, find_weights, read_weights
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+DEFAULT = "TensorNet-MatPES-PBE-v2025.1-PES"
+REQUIRED = {
+    "rbf_type": "SphericalBessel",
+    "use_smooth": True,
+    "equivariance_invariance_group": "O(3)",
+    "is_intensive": False,
+    "include_state": False,
+    "task_type": "regression",
+    "activation_type": "swish",
+    "ntargets": 1,
+}
+KNOWN = {
+    "d2dfa51a65d23a47fd935eb0628177d2a1088584562091ef3350ce3a002fce6a": Known(
+        version="MatPES-PBE-v2025.1-PES",
+        functional="PBE",
+        target=True,
+        golden={"NaCl": -3.3576, "Si": -5.2439, "Fe": -8.1997, "SrTiO3": -7.9611, "LiFePO4": -6.9779, "MoS2": -7.2175},
+    ),
+}
+
+
+class TensorNetPotential:
+    """Energies, forces and stresses of TensorNet, equal to matgl's own (in the weights' convention) to rounding.
+
+    Args:
+        path: folder with ``model.json`` and ``state.pt``, or the name of published weights.
+
+    Raises:
+        GenmatError: no such folder, or not an TensorNet this engine can evaluate.
+    """
+
+    name = "tensornet"
+    batch_atoms = 64
+
+    def __init__(self, path: str | None = None) -> None:
+        folder = find_weights(self.name, path, DEFAULT)
+        weights = read_weights(folder, self.name, "TensorNet", REQUIRED)
+        known = KNOWN.get(weights.sha256)
+        self._path = str(folder.resolve())
+        self.device = pick_device()
+        self.rows = weights.rows
+        self.cutoff = float(weights.options["cutoff"])
+        self.inner_cutoff = 0.0  # no bond is told from others
+        try:
+            made = prepare_weights(weights.state, weights.options, target=known is not None and known.target)
+        except (KeyError, RuntimeError) as error:
+            raise GenmatError(f"{self.name}:{folder}: tensors do not fit TensorNet ({error}); fetch it again") from None
+        self._weights = {k: v.to(self.device) if isinstance(v, torch.Tensor) else v for k, v in made.items()}
+        self.info = PotentialInfo(
+            name=self.name,
+            version=known.version if known else weights.version("TensorNet"),
+            functional=known.functional if known else "unknown",
+            licence="BSD-3-Clause",
+            elements=frozenset(weights.options["element_types"]),
+            stress_unit="GPa",
+            golden=dict(known.golden) if known else {},
+        )
+
+    def __reduce__(self) -> tuple:
+        """Workers read the file themselves."""
+        return type(self), (self._path,)
+
+    def site_energies(self, graph: PairGraph, vectors: torch.Tensor) -> torch.Tensor:
+        """(n_bonds, 3) Å -> (n_atoms,) eV."""
+        return site_energies(self._weights, graph, vectors)
+
+    def evaluate(self, structures: Sequence[Structure], *, gradients: bool = True) -> Evaluation:
+        """Evaluate ordered crystals of any size: eV, eV/Å, eV/Å³; ``gradients=False`` returns energies alone.
+
+        Raises:
+            GenmatError: disordered sites or elements the model does not know.
+        """
+        return evaluate_pairs(self, structures, gradients)
