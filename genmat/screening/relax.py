@@ -1,8 +1,8 @@
 """Relax candidates with a potential: first inside their symmetry, then, after a small rattle, freely.
 
-The result of one candidate depends on that candidate, the settings and the seed alone: crystals share batches only where
-the potential's numbers do not depend on their company (`genmat.screening.flight.best_width`), the rattle is seeded by
-the id, and the budget is counted in steps (seconds are an emergency exit).
+The result of one candidate depends on that candidate, the settings and the seed alone: crystals share a batch only
+where the potential's numbers do not depend on their company (`genmat.screening.flight.best_width`), the rattle is
+seeded by the id, and the budget is counted in steps (seconds are an emergency exit).
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def relax(
         with the reason. Never an exception.
     """
     settings = RelaxSettings(fmax, max_steps, time_budget_s, symmetric_first, rattle, seed, max_atoms)
-    if workers <= 1:
+    if workers <= 1 and getattr(potential, "python", None) is None:  # else it runs whole where the potential is
         width = best_width(potential) if width is None else width
         yield from fly((relaxation(candidate, potential, settings) for candidate in candidates), potential, width)
         return
