@@ -95,7 +95,7 @@ def fly(flights: Iterable[Flight[Result]], potential: Potential, width: int = 1)
 
 
 def measure(potential: Potential, structures: list[Structure]) -> list[Point | Exception]:
-    """A point for each crystal, or what the potential raised for it; crystals of a batch that failed are tried alone."""
+    """A point for each crystal, or what the potential raised for it; those of a batch that failed are tried alone."""
     if not structures:
         return []
     began = time.perf_counter()

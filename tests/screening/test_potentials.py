@@ -65,6 +65,19 @@ def test_equals_chgnet_on_data(chgnet, shared):
     np.testing.assert_allclose(ours / [len(c) for c in crystals], [float(t["e"]) for t in theirs], atol=1e-4)
 
 
+def test_company_changes_no_bit(chgnet, crystals):
+    """Energies, forces and stresses of a crystal are the same alone, in a batch and in another batch."""
+    small = [golden_crystal(name).get_primitive_structure() for name in ("Cu", "Si", "NaCl", "MoS2")]
+    everybody = [*crystals, *small]
+    together, turned = chgnet.evaluate(everybody), chgnet.evaluate(everybody[::-1])
+    for i, crystal in enumerate(everybody):
+        alone = chgnet.evaluate([crystal])
+        for made, at in ((together, i), (turned, len(everybody) - 1 - i)):
+            assert alone.energies[0] == made.energies[at]
+            np.testing.assert_array_equal(alone.forces[0], made.forces[at])
+            np.testing.assert_array_equal(alone.stresses[0], made.stresses[at])
+
+
 def test_isolated_atom_has_no_forces(chgnet):
     from pymatgen.core import Lattice, Structure
 
