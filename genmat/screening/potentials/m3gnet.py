@@ -14,6 +14,7 @@ import torch
 
 from genmat.errors import GenmatError
 from genmat.screening.potentials.base import Evaluation, PotentialInfo
+from genmat.screening.potentials.corrections import mp2020
 from genmat.screening.potentials.m3gnet_model import prepare_weights, site_energies
 from genmat.screening.potentials.pairs import PairGraph, evaluate_pairs, pick_device
 from genmat.screening.potentials.weights import Known, find_weights, read_weights
@@ -40,6 +41,7 @@ KNOWN = {
         version="MP-2021.2.8-PES",
         functional="PBE/PBE+U, uncorrected",
         target=True,
+        mp2020=True,
         golden={"NaCl": -3.3675, "Si": -5.4188, "Fe": -8.4761, "SrTiO3": -8.0285, "LiFePO4": -6.8004, "MoS2": -7.2066},
     ),
     "9f710eac88ec2c666c8e488883c59768cf11c116f177e9d82896ae56f3fc338d": Known(
@@ -69,6 +71,7 @@ class M3GNetPotential:
         weights = read_weights(folder, self.name, "M3GNet", REQUIRED)
         known = KNOWN.get(weights.sha256)
         self._path = str(folder.resolve())
+        self._mp2020 = known is not None and known.mp2020
         self.device = pick_device()
         self.rows = weights.rows
         self.cutoff = float(weights.options["cutoff"])
@@ -91,6 +94,10 @@ class M3GNetPotential:
     def __reduce__(self) -> tuple:
         """Workers read the file themselves."""
         return type(self), (self._path,)
+
+    def correction(self, structure: Structure) -> float:
+        """What its energies of this crystal need before they meet corrected ones, eV/atom: MP2020 for M3GNet-MP."""
+        return mp2020(structure) if self._mp2020 else 0.0
 
     def site_energies(self, graph: PairGraph, vectors: torch.Tensor) -> torch.Tensor:
         """(n_bonds, 3) Å -> (n_atoms,) eV."""

@@ -31,6 +31,7 @@ class Known:
     version: str
     functional: str
     target: bool  # messages are summed at the end of a bond (trained before matgl 3)
+    mp2020: bool = False  # its energies still need the MP2020 corrections
     golden: Mapping[str, float] = field(default_factory=dict)
 
 
