@@ -20,6 +20,7 @@ from genmat.crystal.realise import realise
 from genmat.errors import GenmatError
 from genmat.screening.flight import Flight, RelaxationError, best_width, fly
 from genmat.screening.optimise import Minimum, descend, symmetric_subspace
+from genmat.screening.potentials.base import correction_of
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -80,7 +81,8 @@ def relax(
         Each candidate once, as soon as it is done, in any order: with the relaxed primitive structure, its new
         protostructure and ``energy_per_atom``, ``energy_initial_per_atom`` (eV/atom), ``max_force`` (eV/Å),
         ``relax_steps``, ``converged``, ``volume_change`` (fraction), ``potential``, ``spacegroup_initial``; or failed
-        with the reason. Never an exception.
+        with the reason. Never an exception. Energies include the correction the potential needs before its energies
+        are compared; where there is one, ``correction_per_atom`` (eV/atom) tells it.
     """
     settings = RelaxSettings(fmax, max_steps, time_budget_s, symmetric_first, rattle, seed, max_atoms)
     if workers <= 1 and getattr(potential, "python", None) is None:  # else it runs whole where the potential is
@@ -124,9 +126,12 @@ def _relaxation(candidate: Candidate, potential: Potential, settings: RelaxSetti
     if minimum.energy / len(crystal) < LOWEST_ENERGY:
         raise RelaxationError("energy fell below anything physical")
     done = candidate.replace(structure=minimum.structure, protostructure=from_structure(minimum.structure, SYMPREC))
+    correction = correction_of(potential, minimum.structure)
+    if correction:
+        done = done.add(correction_per_atom=correction)
     return done.add(
-        energy_per_atom=minimum.energy / len(crystal),
-        energy_initial_per_atom=minimum.energy_start / len(crystal),
+        energy_per_atom=minimum.energy / len(crystal) + correction,
+        energy_initial_per_atom=minimum.energy_start / len(crystal) + correction,
         max_force=minimum.max_force,
         relax_steps=minimum.steps,
         converged=minimum.converged,

@@ -66,3 +66,13 @@ class Potential(Protocol):
     def evaluate(self, structures: Sequence[Structure], *, gradients: bool = True) -> Evaluation:
         """Evaluate crystals; ``gradients=False`` may skip forces and stresses."""
         ...
+
+
+def correction_of(potential: Potential, structure: Structure) -> float:
+    """What the potential's energies of this crystal need before they are compared, eV/atom; 0.0 where it says nothing.
+
+    A potential trained on uncorrected energies has a method ``correction(structure)``; energies in results and in
+    reference tables include it.
+    """
+    own = getattr(potential, "correction", None)
+    return float(own(structure)) if own is not None else 0.0
