@@ -89,10 +89,8 @@ class Worker:
             raise GenmatError(
                 f"{python}: cannot run it ({error.strerror}); give the python of an environment"
             ) from None
-        try:
+        with suppress(OSError):  # it is gone already; the answer that never comes says so
             self.send(hello)
-        except OSError:
-            pass  # it is gone already; the answer that never comes says so
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Write one message.
@@ -180,7 +178,7 @@ def potential_from(told: Mapping[str, Any]) -> Potential:
         return pickle.loads(base64.b64decode(told["pickle"]))
     from genmat.screening.potentials import load
 
-    return load(told["load"], check=told["check"])
+    return load(told["load"], check=told["check"], python=told.get("python"))
 
 
 def send(stream: IO[bytes] | Any, message: Mapping[str, Any]) -> None:
@@ -253,7 +251,7 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
         potential = potential_from(hello["potential"])
         from genmat.screening.flight import best_width
     except Exception as error:  # an import may raise anything
-        return send(sink, {"protocol": PROTOCOL, "error": _line(error)})
+        return send(sink, {"protocol": PROTOCOL, "error": one_line(error)})
     info = {**vars(potential.info), "elements": sorted(potential.info.elements), "golden": dict(potential.info.golden)}
     width = best_width(potential)
     send(sink, {"protocol": PROTOCOL, "python": sys.version.split()[0], "info": info, "width": width})
@@ -267,7 +265,7 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
         except BrokenPipeError:
             raise
         except Exception as error:  # said in the parent, which knows what to do about it
-            send(sink, {"error": _line(error), "run": isinstance(error, RunError)})
+            send(sink, {"error": one_line(error), "run": isinstance(error, RunError)})
 
 
 def _read(source: IO[bytes], inbox: queue.Queue[dict[str, Any]]) -> None:
@@ -302,7 +300,7 @@ def _arriving(message: dict[str, Any], inbox: queue.Queue[dict[str, Any]]) -> It
         message = inbox.get()
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """An exception as one line; genmat's own already say what to do."""
     if isinstance(error, GenmatError):
         return str(error)
