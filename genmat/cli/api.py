@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -73,6 +72,8 @@ def screen(
     max_steps: int = 200,
     workers: int | None = None,
     seed: int = 0,
+    python: str | Path | None = None,
+    ray: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Candidate]:
     """Relax structures, place them on the convex hull, find duplicates and known phases, and rank.
@@ -87,6 +88,8 @@ def screen(
         max_steps: of each relaxation.
         workers: processes; default one per core.
         seed: of the rattle.
+        python: interpreter of another environment that runs the potential (``mace:…``); None = this one.
+        ray: address of a Ray cluster to relax on, ``local`` starts one here; None = processes of this machine.
         progress: called with (stage, done, all).
 
     Returns:
@@ -98,7 +101,7 @@ def screen(
     from genmat.cli.pipelines import run_screen
 
     source = structures if isinstance(structures, (str, Path)) else _candidates(structures)
-    screening = _screening(potential, reference, known, fmax, max_steps, workers, seed)
+    screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, python, ray)
     return _finish(lambda folder: run_screen(_path(source), folder, screening, progress=progress), out)
 
 
@@ -124,6 +127,8 @@ def discover(
     max_steps: int = 200,
     workers: int | None = None,
     seed: int = 0,
+    python: str | Path | None = None,
+    ray: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Candidate]:
     """Generate `n` crystals, choose `relax` new and promising ones, screen them; arguments as `generate` and `screen`.
@@ -139,17 +144,27 @@ def discover(
 
     chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
     prompt = Prompt(n, *chemistry, str(model), max_atoms, e_above_hull, temperature, top_p, seed)
-    screening = _screening(potential, reference, known, fmax, max_steps, workers, seed)
+    screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, python, ray)
     return _finish(lambda folder: run_discover(prompt, relax, folder, screening, progress=progress), out)
 
 
 def _screening(
-    potential: str, reference: Any, known: Any, fmax: float, max_steps: int, workers: int | None, seed: int
+    potential: str,
+    reference: Any,
+    known: Any,
+    fmax: float,
+    max_steps: int,
+    workers: int | None,
+    seed: int,
+    python: Any,
+    ray: str | None,
 ) -> Screening:
-    from genmat.cli.settings import Screening
+    from genmat.cli.settings import Screening, processes
 
-    source, phases = (None if path is None else str(path) for path in (reference, known))
-    return Screening(potential, source, phases, fmax, max_steps, workers or os.cpu_count() or 1, seed)
+    source, phases, interpreter = (None if path is None else str(path) for path in (reference, known, python))
+    return Screening(
+        potential, source, phases, fmax, max_steps, processes(workers, ray), seed, python=interpreter, ray=ray
+    )
 
 
 def _finish(run: Callable[[Path], Any], out: str | Path | None) -> list[Candidate]:

@@ -28,6 +28,8 @@ def discover(
     reference: opt.Reference = None,
     known: opt.Known = None,
     workers: opt.Workers = None,
+    python: opt.Python = None,
+    ray: opt.Ray = None,
     fmax: opt.Fmax = 0.05,
     max_steps: opt.MaxSteps = 200,
     seed: opt.Seed = 0,
@@ -35,17 +37,15 @@ def discover(
     json: opt.Json = False,
 ) -> None:
     """Generate crystals, keep the new ones, relax the most promising, rank by energy above the hull. It resumes."""
-    import os
-
     from genmat.cli.console import note, progress
     from genmat.cli.pipelines import run_discover
-    from genmat.cli.settings import Prompt, Screening
+    from genmat.cli.settings import Prompt, Screening, processes
     from genmat.cli.summary import conclude, typed
 
     prompt = Prompt(
         n, elements, required, formula, spacegroup, prototype, model, max_atoms, e_above_hull, temperature, top_p, seed
     )
-    screening = Screening(potential, reference, known, fmax, max_steps, workers or os.cpu_count() or 1, seed)
+    screening = Screening(potential, reference, known, fmax, max_steps, processes(workers, ray), seed, python, ray)
     note(f"generating {n} crystals, relaxing {relax} of them with {potential}; results go to {out}")
     with progress() as shown:
         outcome = run_discover(prompt, relax, out, screening, fresh=fresh, command=typed(), progress=shown)

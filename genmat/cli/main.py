@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
 
 # One torch thread per worker, waiting passively: two threads on a busy two-core machine make a call up to 80 times
@@ -54,12 +56,16 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line and return the exit code."""
     try:
-        code = app(arguments or ["--help"], prog_name="genmat", standalone_mode=False)
+        code = app(_addressed(arguments) or ["--help"], prog_name="genmat", standalone_mode=False)
     except GenmatError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
         return _fail("interrupted; the same command continues", 130)
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail(f"{error.filename or 'output'}: no space left; free some, the same command continues", 1)
+        if not isinstance(error, BrokenPipeError):
+            raise
         sys.stdout = None  # the reader is gone, and so is any use of flushing
         return 1
     except Exception as error:
@@ -70,6 +76,15 @@ def run(arguments: list[str]) -> int:
     if code == 130:
         return _fail("interrupted; the same command continues", 130)
     return code if isinstance(code, int) else 0
+
+
+def _addressed(arguments: list[str]) -> list[str]:
+    """A bare ``--ray`` means a cluster started here; what follows is its address only if it looks like one."""
+    done: list[str] = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        bare = argument == "--ray" and not re.fullmatch(r"auto|local|(ray://)?[\w.-]+:\d+", following)
+        done += ["--ray", "local"] if bare else [argument]
+    return done
 
 
 def _fail(message: str, code: int) -> int:

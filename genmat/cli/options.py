@@ -28,6 +28,13 @@ Known = Annotated[
     str | None, typer.Option(help="Table of known structures (Parquet). Default: the shipped fingerprints.")
 ]
 Workers = Annotated[int | None, typer.Option(help="Processes; default one per core. Does not change results.")]
+Python = Annotated[
+    str | None, typer.Option(help="Interpreter of another environment that runs the potential, such as one with MACE.")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="[ADDRESS]", help="Relax on a Ray cluster; without an address, on one started here."),
+]
 Fmax = Annotated[float, typer.Option(help="Force at which a relaxation has converged, eV/Å.")]
 MaxSteps = Annotated[int, typer.Option(help="Most steps of a relaxation.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: drop the campaign an earlier run left in --out.")]

@@ -100,7 +100,7 @@ def run_screen(
     """
     stages, hull, info = screening_stages(screening)
     candidates = read_source(source)
-    settings = {"input": _digest(candidates), **screening.settings()}
+    settings = {"input": _digest(candidates), **screening.settings(), "potential_version": info["potential"]}
     card = _run_card(command or "genmat screen", screening.seed, info)
     plan = [_valid(), *stages, *_matching(screening), _rank()]
     with Campaign.open(out, command="screen", settings=settings, fresh=fresh) as campaign:
@@ -126,7 +126,7 @@ def run_discover(
 
     prompt = check_prompt(prompt)
     stages, hull, info = screening_stages(screening)
-    settings = {**asdict(prompt), "relax": relax, **screening.settings()}
+    settings = {**asdict(prompt), "relax": relax, **screening.settings(), "potential_version": info["potential"]}
     select = Stage("select", partial(select_stage, n=relax), "whole")
     plan = [_valid(), *_matching(screening), select, *stages, *_matching(screening, "_relaxed"), _rank()]
     card = _run_card(command or "genmat discover", prompt.seed, {"model": prompt.model, **info})
@@ -220,18 +220,9 @@ def screening_stages(screening: Screening) -> tuple[list[Stage], Any, dict[str, 
         GenmatError: unknown potential, unreadable reference, or a reference of another source than the potential.
     """
     from genmat.screening.potentials import load
-    from genmat.screening.relax import relax
 
-    potential = load(screening.potential)
+    potential = load(screening.potential, python=screening.python)
     hull = _hull(screening, potential.info.source)
-    work = partial(
-        relax,
-        potential=potential,
-        fmax=screening.fmax,
-        max_steps=screening.max_steps,
-        seed=screening.seed,
-        workers=screening.workers,
-    )
     info = {
         "potential": f"{potential.info.name} {potential.info.version}",
         "functional": potential.info.functional,
@@ -239,12 +230,26 @@ def screening_stages(screening: Screening) -> tuple[list[Stage], Any, dict[str, 
         "reference": "" if hull is None else hull.note,
         "relaxation": {"fmax": f"{screening.fmax:g} eV/Å", "max steps": screening.max_steps},
     }
-    stages = [Stage("relax", work), _valid("_relaxed")]
+    stages = [Stage("relax", relaxation(screening, potential)), _valid("_relaxed")]
     if hull is not None:
         from genmat.screening.hull import hull_stage
 
         stages.append(Stage("hull", partial(hull_stage, hull=hull)))
     return stages, hull, info
+
+
+def relaxation(screening: Screening, potential: Any) -> Callable[[Iterable[Candidate]], Iterator[Candidate]]:
+    """The stage that relaxes: in processes of this machine, or on a Ray cluster."""
+    goal = {"fmax": screening.fmax, "max_steps": screening.max_steps, "seed": screening.seed}
+    if screening.ray is None:
+        from genmat.screening.relax import relax
+
+        return partial(relax, potential=potential, workers=screening.workers, **goal)
+    from genmat.screening.distributed import run_ray
+    from genmat.screening.relax import RelaxSettings
+
+    where = {"address": screening.ray, "workers": screening.workers}
+    return partial(run_ray, potential=potential, settings=RelaxSettings(**goal), **where)
 
 
 def _hull(screening: Screening, source: str) -> Any:

@@ -19,6 +19,8 @@ def screen(
     reference: opt.Reference = None,
     known: opt.Known = None,
     workers: opt.Workers = None,
+    python: opt.Python = None,
+    ray: opt.Ray = None,
     fmax: opt.Fmax = 0.05,
     max_steps: opt.MaxSteps = 200,
     seed: opt.Seed = 0,
@@ -26,14 +28,12 @@ def screen(
     json: opt.Json = False,
 ) -> None:
     """Relax structures, place them on the convex hull, find duplicates and known phases, rank. Kill it: it resumes."""
-    import os
-
     from genmat.cli.console import progress
     from genmat.cli.pipelines import run_screen
-    from genmat.cli.settings import Screening
+    from genmat.cli.settings import Screening, processes
     from genmat.cli.summary import conclude, typed
 
-    screening = Screening(potential, reference, known, fmax, max_steps, workers or os.cpu_count() or 1, seed)
+    screening = Screening(potential, reference, known, fmax, max_steps, processes(workers, ray), seed, python, ray)
     with progress() as shown:
         outcome = run_screen(path, out, screening, fresh=fresh, command=typed(), progress=shown)
     conclude(outcome, out, json)

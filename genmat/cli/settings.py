@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from genmat.errors import GenmatError
@@ -58,6 +61,8 @@ class Screening:
         max_steps: of each relaxation.
         workers: processes; does not change results.
         seed: of the rattle.
+        python: interpreter of another environment in which the potential runs; None = this one.
+        ray: address of a Ray cluster to relax on, ``local`` for one started here; None = processes of this machine.
     """
 
     potential: str = "chgnet"
@@ -67,11 +72,44 @@ class Screening:
     max_steps: int = 200
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     seed: int = 0
+    python: str | None = None
+    ray: str | None = None
 
     def settings(self) -> dict[str, Any]:
-        """What decides the result: everything but the number of workers, and no secret."""
-        values = {name: value for name, value in asdict(self).items() if name != "workers"}
-        return {**values, "reference": without_key(self.reference)}
+        """What decides the result: everything but where it is computed, and no secret; of files, their content."""
+        values = {name: value for name, value in asdict(self).items() if name not in ("workers", "python", "ray")}
+        contents = {f"content of {name}": fingerprint(paths) for name, paths in self._files()}
+        return {**values, "reference": without_key(self.reference), **contents}
+
+    def _files(self) -> Iterator[tuple[str, list[Path]]]:
+        """What the run reads beside its input, by the name the user knows it: files, or folders of weights."""
+        shipped = Path(__file__).resolve().parent.parent
+        weights = self.potential.partition(":")[2].partition("#")[0]
+        for name in (self.reference, self.known, weights):
+            if name and Path(name).expanduser().exists():
+                yield name, [Path(name).expanduser()]
+        if self.reference is None:
+            yield "the shipped references", [shipped / "screening" / "data"]
+        if self.known is None:
+            yield "the shipped known phases", [shipped / "crystal" / "data"]
+
+
+def fingerprint(paths: Iterable[Path]) -> str:
+    """sha256 of the content of files, and of the files of folders with their names."""
+    digest = hashlib.sha256()
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"{file.name if file == path else file.relative_to(path)}\n".encode())
+                with file.open("rb") as stream:
+                    while block := stream.read(1 << 20):
+                        digest.update(block)
+    return f"sha256 {digest.hexdigest()[:12]}"
+
+
+def processes(workers: int | None, ray: str | None = None) -> int:
+    """How many processes to relax in where the user gave no number: one per core, or all a Ray cluster has (0)."""
+    return workers or (0 if ray else os.cpu_count() or 1)
 
 
 def without_key(text: str | None) -> str | None:

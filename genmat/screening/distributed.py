@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from genmat.candidate import Candidate
-from genmat.errors import GenmatError, RunError
+from genmat.errors import RunError
 from genmat.screening.pool import DIED, STARTS, TRIES
 from genmat.screening.worker import describe
 
@@ -57,8 +57,7 @@ def run_ray(
         workers: actors; 0 = one per GPU of the cluster, or one per CPU where there is none.
 
     Raises:
-        GenmatError: Ray is not installed, or there is no cluster at the address.
-        RunError: no actor can be started.
+        RunError: Ray is not installed, there is no cluster at the address, or no actor can be started.
     """
     ready, waiting = [], []
     for candidate in candidates:
@@ -217,7 +216,7 @@ def _connect(address: str, workers: int) -> Any:
     try:
         import ray
     except ImportError:
-        raise GenmatError("ray: not installed; run `pip install 'genmat[ray]'`, or leave --ray out") from None
+        raise RunError("ray: not installed; run `pip install 'genmat[ray]'`, or leave --ray out") from None
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
     try:
         if address == LOCAL:
@@ -226,7 +225,7 @@ def _connect(address: str, workers: int) -> Any:
         else:
             ray.init(address, **quiet)
     except Exception as error:  # ray raises ConnectionError, ValueError, RuntimeError, …
-        raise GenmatError(f"--ray {address}: {_line(error)}; start a cluster there, or give no address") from None
+        raise RunError(f"--ray {address}: {_line(error)}; start a cluster there, or give no address") from None
     # Ray prints pages of a lost node's log on our stdout, whatever its logging is told
     import ray._private.worker as internals
 

@@ -69,7 +69,7 @@ class Worker:
         python: another interpreter; None = this one, which also finds what this process can import.
 
     Raises:
-        GenmatError: `python` is no program.
+        RunError: `python` is no program.
     """
 
     def __init__(self, hello: Mapping[str, Any], python: str | None = None) -> None:
@@ -86,7 +86,7 @@ class Worker:
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its workers
             )
         except OSError as error:
-            raise GenmatError(
+            raise RunError(
                 f"{python}: cannot run it ({error.strerror}); give the python of an environment"
             ) from None
         with suppress(OSError):  # it is gone already; the answer that never comes says so
@@ -114,7 +114,7 @@ class Worker:
         """Wait until it has loaded the potential; its first message.
 
         Raises:
-            GenmatError: it could not, with its reason.
+            RunError: it could not, with its reason.
         """
         timer = threading.Timer(seconds, self.process.kill)
         timer.start()
@@ -127,17 +127,17 @@ class Worker:
             fix = (
                 "give the python of an environment that has the potential and pymatgen" if self.python else "run again"
             )
-            raise GenmatError(f"{self.python or 'worker process'}: did not start ({reason}); {fix}") from None
+            raise RunError(f"{self.python or 'worker process'}: did not start ({reason}); {fix}") from None
         finally:
             timer.cancel()
         where = f"{self.python}: " if self.python else ""
         if "error" in answer:
             self.kill()
-            raise GenmatError(where + str(answer["error"]))
+            raise RunError(where + str(answer["error"]))
         if answer.get("protocol") != PROTOCOL:
             self.kill()
             spoken = answer.get("protocol")
-            raise GenmatError(f"{where}worker speaks protocol {spoken}, not {PROTOCOL}; restart with one genmat")
+            raise RunError(f"{where}worker speaks protocol {spoken}, not {PROTOCOL}; restart with one genmat")
         return answer
 
     def last_words(self) -> str:
