@@ -4,6 +4,8 @@
     python -m genmat.screening.build_reference relaxed --data mp/ --out phases.db --max-atoms 12
     python -m genmat.screening.build_reference export  --data mp/ --out phases.db
 
+``--potential m3gnet:/path/to/weights`` computes the table of another potential; energies include its correction.
+
 Each batch is committed as it is done: kill the job anywhere, the same command carries on. Phases come in the order
 elements, hull vertices, binaries, all others, small cells first, so that an unfinished table is already useful.
 """
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genmat.errors import GenmatError
+from genmat.screening.potentials.base import correction_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +67,25 @@ def open_table(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous=NORMAL")
     db.execute(SCHEMA)
     return db
+
+
+def source_of(db: sqlite3.Connection) -> str:
+    """The potential whose energies a working table holds; tables older than this note hold CHGNet's."""
+    db.execute("CREATE TABLE IF NOT EXISTS made_by (source TEXT)")
+    row = db.execute("SELECT source FROM made_by").fetchone()
+    return row[0] if row else "chgnet-0.3.0"
+
+
+def _claim(db: sqlite3.Connection, source: str) -> None:
+    """Note whose energies the table holds, or refuse those of a second potential."""
+    empty = db.execute("SELECT 1 FROM phase LIMIT 1").fetchone() is None
+    if not empty and source_of(db) != source:
+        raise GenmatError(f"{source}: the working table holds energies of {source_of(db)}; give another --out")
+    if empty:
+        with db:
+            db.execute("CREATE TABLE IF NOT EXISTS made_by (source TEXT)")
+            db.execute("DELETE FROM made_by")
+            db.execute("INSERT INTO made_by VALUES (?)", (source,))
 
 
 def read_phases(data: Path, near_hull: float = NEAR_HULL) -> pd.DataFrame:
@@ -179,12 +201,13 @@ def _scaled(structure: Structure, factor: float) -> Structure:
     return copy
 
 
-def run_volume(data: Path, out: Path, limit_s: float = np.inf) -> None:
-    """Tier 1: every near-hull phase, volume relaxed."""
+def run_volume(data: Path, out: Path, limit_s: float = np.inf, name: str = "chgnet") -> None:
+    """Tier 1: every near-hull phase, volume relaxed with the potential ``name``."""
     from genmat.screening.potentials import load
 
-    potential = load("chgnet")
+    potential = load(name)
     db = open_table(out)
+    _claim(db, potential.info.source)
     table = read_phases(data)
     done = {row[0] for row in db.execute("SELECT id FROM phase WHERE tier = 'volume'")}
     todo = table[~table.material_id.isin(done)]
@@ -221,7 +244,10 @@ def _volume_batch(batch: list, potential: Potential) -> list[tuple]:
             return [(row.material_id, "volume", row.formula, len(row.species), *[None] * 4, 0, str(error)[:200])]
         return [record for row in batch for record in _volume_batch([row], potential)]
     return [
-        (row.material_id, "volume", s.composition.reduced_formula, len(s), *map(float, r[:4]), int(r[4]), None)
+        (
+            *(row.material_id, "volume", s.composition.reduced_formula, len(s)),
+            *(float(r[0]) + correction_of(potential, s), *map(float, r[1:4]), int(r[4]), None),
+        )
         for row, s, r in zip(batch, structures, results, strict=True)
     ]
 
@@ -238,14 +264,15 @@ def _chunks(table: pd.DataFrame) -> Iterator[list]:
         yield chunk
 
 
-def run_relaxed(data: Path, out: Path, max_atoms: int, limit_s: float = np.inf) -> None:
+def run_relaxed(data: Path, out: Path, max_atoms: int, limit_s: float = np.inf, name: str = "chgnet") -> None:
     """Tier 2: phases relaxed fully with the candidates' settings: elements, hull vertices, binaries, then the rest."""
     from genmat.candidate import Candidate
     from genmat.screening.potentials import load
     from genmat.screening.relax import relax_one
 
-    potential = load("chgnet")
+    potential = load(name)
     db = open_table(out)
+    _claim(db, potential.info.source)
     table = read_phases(data)
     done = {row[0] for row in db.execute("SELECT id FROM phase WHERE tier = 'relaxed'")}
     table = table[table.n_primitive <= max_atoms]
@@ -297,12 +324,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="working table of the job (SQLite)")
     parser.add_argument("--max-atoms", type=int, default=52, help="largest primitive cell to relax fully")
     parser.add_argument("--limit", type=float, default=np.inf, help="seconds after which to stop")
+    parser.add_argument("--potential", default="chgnet", help="whose energies, such as m3gnet:/path/to/weights")
     parser.add_argument("--labels", type=Path, help="parquet of known protostructure labels, for export")
     args = parser.parse_args(argv)
     if args.task == "volume":
-        run_volume(args.data, args.out, args.limit)
+        run_volume(args.data, args.out, args.limit, args.potential)
     elif args.task == "relaxed":
-        run_relaxed(args.data, args.out, args.max_atoms, args.limit)
+        run_relaxed(args.data, args.out, args.max_atoms, args.limit, args.potential)
     else:
         from genmat.screening.export_reference import export
 

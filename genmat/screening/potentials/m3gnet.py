@@ -65,6 +65,7 @@ class M3GNetPotential:
 
     name = "m3gnet"
     batch_atoms = 64
+    in_flight = 8  # crystals a relaxation keeps together: not a bit of any result depends on the others
 
     def __init__(self, path: str | None = None) -> None:
         folder = find_weights(self.name, path, DEFAULT)

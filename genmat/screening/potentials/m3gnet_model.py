@@ -21,9 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genmat.screening.potentials.pairs import PairGraph
+from genmat.screening.potentials.pairs import PairGraph, linear
 
 MAX_N = MAX_L = 3
+WIDE, WIDER = 16, 32  # columns the 9 and 27 basis functions are padded to, see `pairs`
 # rows: spherical Bessel order, columns: its first zeros (Abramowitz & Stegun, table 10.6)
 ROOTS = (
     (3.141592653589793, 6.283185307179586, 9.42477796076938),
@@ -79,9 +80,9 @@ def prepare_weights(state: Mapping[str, Tensor], options: Mapping[str, Any], tar
         "smooth": bool(options["use_smooth"]),
         "target": target,
         "species": state["model.embedding.layer_node_embedding.weight"],  # (elements, 64)
-        "bond_in": state["model.embedding.layer_edge_embedding.layers.0.weight"].T,  # (3 or 9, 64)
+        "bond_in": pad(state["model.embedding.layer_edge_embedding.layers.0.weight"].T, WIDE),  # (16, 64)
         "bond_in.bias": state["model.embedding.layer_edge_embedding.layers.0.bias"],
-        "mix": torch.from_numpy(smooth_bessel_mix(MAX_N * MAX_L, cutoff)),
+        "mix": pad(torch.from_numpy(smooth_bessel_mix(MAX_N * MAX_L, cutoff)), WIDE, WIDE),
         "roots": torch.tensor(ROOTS),
         "norms": torch.from_numpy(bessel_norms(cutoff)),
         "reference": state["element_refs.property_offset"],  # (elements,) eV
@@ -90,14 +91,14 @@ def prepare_weights(state: Mapping[str, Tensor], options: Mapping[str, Any], tar
     radial = []
     for i in range(n):
         three = f"model.three_body_interactions.{i}"
-        w[f"three{i}.atom"] = state[f"{three}.update_network_atom.layers.0.weight"].T  # (64, 9)
-        w[f"three{i}.atom.bias"] = state[f"{three}.update_network_atom.layers.0.bias"]
+        w[f"three{i}.atom"] = pad(state[f"{three}.update_network_atom.layers.0.weight"].T, 64, WIDE)
+        w[f"three{i}.atom.bias"] = pad(state[f"{three}.update_network_atom.layers.0.bias"], WIDE)
         pair = [state[f"{three}.update_network_bond.{branch}.0.weight"] for branch in ("layers", "gates")]
-        w[f"three{i}.bond"] = torch.cat(pair).T  # (9, 128)
+        w[f"three{i}.bond"] = pad(torch.cat(pair).T, WIDE)  # (16, 128)
         for kind in ("edge", "node"):
             _gated(w, state, f"{kind}{i}", f"model.graph_layers.{i}.conv.{kind}_update_func")
             radial.append(state[f"model.graph_layers.{i}.conv.{kind}_weight_func.weight"])
-    w["radial"] = torch.cat(radial).T  # (3 or 9, 64 * 2 * blocks)
+    w["radial"] = pad(torch.cat(radial).T, WIDE)  # (16, 64 * 2 * blocks)
     for layer in range(4):
         for branch in ("layers", "gates"):
             w[f"read{layer}.{branch}"] = state[f"model.final_layer.gated.{branch}.{2 * layer}.weight"].T
@@ -134,10 +135,9 @@ def site_energies(w: Mapping[str, Any], g: PairGraph, vectors: Tensor) -> Tensor
     n, short = len(g.first), g.n_short
 
     length = vectors.norm(dim=1)  # (bonds,)
-    basis = _smooth(length, w) if w["smooth"] else _bessel(length, w)  # (bonds, 9)
-    radial = basis[:, : len(w["bond_in"])]  # (bonds, 3 or 9)
-    gates = (radial @ w["radial"]).split(64, dim=1)  # 2 per block, (bonds, 64)
-    bond = F.silu(torch.addmm(w["bond_in.bias"], radial, w["bond_in"])).expand(2, n, 64)  # (2, bonds, 64)
+    basis = _smooth(length, w) if w["smooth"] else _bessel(length, w)  # (bonds, 16)
+    gates = linear(basis, w["radial"]).split(64, dim=1)  # 2 per block, (bonds, 64)
+    bond = F.silu(linear(basis, w["bond_in"], w["bond_in.bias"])).expand(2, n, 64)  # (2, bonds, 64)
     atom = w["species"][species]  # (atoms, 64)
     three = _ThreeBody(w, half[:, :short], vectors[:short], length[:short], basis[:short]) if short else None
     for i in range(w["n_blocks"]):
@@ -146,43 +146,56 @@ def site_energies(w: Mapping[str, Any], g: PairGraph, vectors: Tensor) -> Tensor
         bond = bond + _gated_mlp(w, f"edge{i}", atom, bond, start, end).view(2, n, 64) * gates[2 * i]
         message = _gated_mlp(w, f"node{i}", atom, bond, start, end).view(2, n, 64) * gates[2 * i + 1]
         atom = atom.index_add(0, end if w["target"] else start, message.view(2 * n, 64))
+    core, gate = read_out(w, atom)
+    return core * gate * w["scale"] + w["reference"][species]
+
+
+def read_out(w: Mapping[str, Any], atom: Tensor) -> tuple[Tensor, Tensor]:
+    """The last gated layers, (atoms, features) -> (atoms,) value and (atoms,) gate."""
     core = gate = atom
-    for layer in range(4):
-        core = torch.addmm(w[f"read{layer}.layers.bias"], core, w[f"read{layer}.layers"])
-        gate = torch.addmm(w[f"read{layer}.gates.bias"], gate, w[f"read{layer}.gates"])
-        if layer < 3:
-            core, gate = F.silu(core), F.silu(gate)
-    return (core * torch.sigmoid(gate))[:, 0] * w["scale"] + w["reference"][species]
+    for layer in range(3):
+        core = F.silu(linear(core, w[f"read{layer}.layers"], w[f"read{layer}.layers.bias"]))
+        gate = F.silu(linear(gate, w[f"read{layer}.gates"], w[f"read{layer}.gates.bias"]))
+    core = (core * w["read3.layers"][:, 0]).sum(1) + w["read3.layers.bias"]
+    gate = (gate * w["read3.gates"][:, 0]).sum(1) + w["read3.gates.bias"]
+    return core, torch.sigmoid(gate[:, None].repeat(1, WIDE))[:, 0]  # whole vectors: their ends round differently
+
+
+def pad(values: Tensor, *shape: int) -> Tensor:
+    """Fill up with zeros to ``shape`` (leading dimensions)."""
+    made = values.new_zeros(*shape, *values.shape[len(shape) :])
+    made[tuple(slice(n) for n in values.shape)] = values
+    return made
 
 
 def _bessel(length: Tensor, w: Mapping[str, Any]) -> Tensor:
-    """(bonds,) Å -> (bonds, 9): spherical Bessel functions j_l(z_ln r/c), normalised, l slow and n fast."""
+    """(bonds,) Å -> (bonds, 16): 9 spherical Bessel functions j_l(z_ln r/c), normalised, l slow and n fast."""
     x = (length.clamp(max=w["cutoff"]) / w["cutoff"])[:, None, None] * w["roots"]  # (bonds, l, n)
     sin, cos, inverse = torch.sin(x), torch.cos(x), 1 / x
     j0 = sin[:, 0] * inverse[:, 0]
     j1 = (sin[:, 1] * inverse[:, 1] - cos[:, 1]) * inverse[:, 1]
-    j2 = ((3 * inverse[:, 2] ** 2 - 1) * sin[:, 2] - 3 * inverse[:, 2] * cos[:, 2]) * inverse[:, 2]
-    return (torch.stack([j0, j1, j2], dim=1) * w["norms"]).flatten(1)
+    j2 = ((3 * inverse[:, 2] * inverse[:, 2] - 1) * sin[:, 2] - 3 * inverse[:, 2] * cos[:, 2]) * inverse[:, 2]
+    return F.pad((torch.stack([j0, j1, j2], dim=1) * w["norms"]).flatten(1), (0, WIDE - MAX_N * MAX_L))
 
 
 def _smooth(length: Tensor, w: Mapping[str, Any]) -> Tensor:
-    """(bonds,) Å -> (bonds, 9), see `smooth_bessel_mix`."""
+    """(bonds,) Å -> (bonds, 16), 9 of them used, see `smooth_bessel_mix`."""
     k = torch.arange(1, len(w["mix"]) + 1, device=length.device, dtype=length.dtype) * (math.pi / w["cutoff"])
     x = length[:, None] * k
-    return (torch.sin(x) / x) @ w["mix"]
+    return linear(torch.sin(x) / x, w["mix"])
 
 
 def _gated_mlp(w: Mapping[str, Any], name: str, atom: Tensor, bond: Tensor, start: Tensor, end: Tensor) -> Tensor:
     """Three gated layers over directed bonds, (2, bonds, 64) -> (2 bonds, 64)."""
-    x = (bond.reshape(-1, 64) @ w[f"{name}.bond"]).add_(
-        torch.addmm(w[f"{name}.bias"], atom, w[f"{name}.source"]).index_select(0, start)
+    x = (linear(bond.reshape(-1, 64), w[f"{name}.bond"])).add_(
+        linear(atom, w[f"{name}.source"], w[f"{name}.bias"]).index_select(0, start)
     )
-    x = F.silu(x + (atom @ w[f"{name}.destination"]).index_select(0, end))  # (2 bonds, 2 hidden)
+    x = F.silu(x + linear(atom, w[f"{name}.destination"]).index_select(0, end))  # (2 bonds, 2 hidden)
     core, gate = x.chunk(2, dim=1)
-    core = F.silu(torch.addmm(w[f"{name}.layers2.bias"], core, w[f"{name}.layers2"]))
-    gate = F.silu(torch.addmm(w[f"{name}.gates2.bias"], gate, w[f"{name}.gates2"]))
-    core = F.silu(torch.addmm(w[f"{name}.layers4.bias"], core, w[f"{name}.layers4"]))
-    return core * torch.sigmoid(torch.addmm(w[f"{name}.gates4.bias"], gate, w[f"{name}.gates4"]))
+    core = F.silu(linear(core, w[f"{name}.layers2"], w[f"{name}.layers2.bias"]))
+    gate = F.silu(linear(gate, w[f"{name}.gates2"], w[f"{name}.gates2.bias"]))
+    core = F.silu(linear(core, w[f"{name}.layers4"], w[f"{name}.layers4.bias"]))
+    return core * torch.sigmoid(linear(gate, w[f"{name}.gates4"], w[f"{name}.gates4.bias"]))
 
 
 class _ThreeBody:
@@ -193,26 +206,27 @@ class _ThreeBody:
         unit = vectors / length[:, None]  # from start (second) to end (first): row 0 of ``half``
         self.harmonics = _harmonics(unit)  # (2 short, 9), ordered l = 0, 1, 1, 1, 2 ...
         ratio = length / w["inner"]
-        self.cutoff = (1 - ratio**3 * (10 - ratio * (15 - 6 * ratio))).repeat(2)[:, None]  # (edges, 1)
-        self.radial = basis.repeat(2, 1) * self.cutoff  # (edges, 9)
-        orders = torch.tensor([0, 1, 1, 1, 2, 2, 2, 2, 2], device=half.device)
-        n = torch.arange(MAX_N, device=half.device)
-        self.column = (3 * orders[:, None] + n).reshape(-1)  # (27,) column (l, n) of each (l, m, n)
-        fold = torch.zeros(27, 9, device=half.device)
-        fold[torch.arange(27, device=half.device), self.column] = 1.0
-        self.fold = fold * torch.tensor(_POLE, device=half.device).repeat_interleave(MAX_N)
-        self.pole = torch.tensor(_POLE, device=half.device).repeat_interleave(MAX_N)  # (9,)
-        self.spread = self.harmonics.repeat_interleave(MAX_N, dim=1)  # (edges, 27)
+        self.cutoff = (1 - ratio * ratio * ratio * (10 - ratio * (15 - 6 * ratio))).repeat(2)[:, None]  # (edges, 1)
+        self.radial = basis.repeat(2, 1) * self.cutoff  # (edges, 16)
+        orders = torch.tensor([0, 1, 1, 1, 2, 2, 2, 2, 2])
+        column = (MAX_N * orders[:, None] + torch.arange(MAX_N)).reshape(-1)  # (27,) column (l, n) of each (l, m, n)
+        pole = pad(torch.tensor(_POLE).repeat_interleave(MAX_N), WIDE)
+        fold = torch.zeros(WIDER, WIDE)
+        fold[torch.arange(len(column)), column] = pole[column]
+        spread = self.harmonics.repeat_interleave(MAX_N, dim=1)  # (edges, 27)
+        self.spread = F.pad(spread, (0, WIDER - len(column)))  # (edges, 32)
+        self.column = F.pad(column, (0, WIDER - len(column))).to(half.device)
+        self.pole, self.fold = pole.to(half.device), fold.to(half.device)
 
     def update(self, w: Mapping[str, Any], name: str, atom: Tensor) -> Tensor:
         """Change of the short bonds, (2, short, 64)."""
-        neighbour = torch.sigmoid(torch.addmm(w[f"{name}.atom.bias"], atom, w[f"{name}.atom"]))  # (atoms, 9)
-        share = neighbour.index_select(0, self.end) * self.radial  # (edges, 9): what each bond contributes
-        total = share.new_zeros(len(atom), 27).index_add(
+        neighbour = torch.sigmoid(linear(atom, w[f"{name}.atom"], w[f"{name}.atom.bias"]))  # (atoms, 16)
+        share = neighbour.index_select(0, self.end) * self.radial  # (edges, 16): what each bond contributes
+        total = share.new_zeros(len(atom), WIDER).index_add(
             0, self.start, share.index_select(1, self.column) * self.spread
         )
-        others = (total.index_select(0, self.start) * self.spread) @ self.fold - share * self.pole
-        core, gate = ((others * self.cutoff) @ w[f"{name}.bond"]).chunk(2, dim=1)
+        others = linear(total.index_select(0, self.start) * self.spread, self.fold) - share * self.pole
+        core, gate = linear(others * self.cutoff, w[f"{name}.bond"]).chunk(2, dim=1)
         return (F.silu(core) * torch.sigmoid(gate)).view(2, -1, 64)
 
 

@@ -1,7 +1,8 @@
 """Graphs of directed bonds and the driver shared by potentials whose energy is a function of bond vectors.
 
 An undirected bond is kept once, as the vector from its second atom to its first. The directed bonds of a batch are
-laid out as (2, n_bonds): row 0 runs second -> first along the vector, row 1 runs first -> second against it.
+laid out as (2, n_bonds): row 0 runs second -> first along the vector, row 1 runs first -> second against it. In a batch
+the bonds of a crystal keep their order, so that its sums, and every bit of its result, do not depend on its company.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from genmat.screening.potentials.neighbours import half_list
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+FEW_ROWS = 4  # matrix products of fewer rows take another path in the library, and round differently
 SHORTEST = 1e-3  # Å: atoms nearer than this have no direction between them
 
 
@@ -174,6 +176,15 @@ def _batches(graphs: list[PairGraph], most_atoms: int) -> Iterator[list[PairGrap
         size += len(graph.species)
     if batch:
         yield batch
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """(rows, in) @ (in, out) + (out,); on a CPU every row is the same, bit for bit, whatever the number of rows."""
+    rows = len(x)
+    if rows < FEW_ROWS:
+        x = torch.nn.functional.pad(x, (0, 0, 0, FEW_ROWS - rows))
+    made = x @ weight if bias is None else torch.addmm(bias, x, weight)
+    return made[:rows] if rows < FEW_ROWS else made
 
 
 @contextmanager
