@@ -1,78 +1,79 @@
 """Convex hulls of formation energies, one source of energies each.
 
 The energy above the hull is a linear programme: of all mixtures of reference phases with the composition asked for,
-the one of least energy (its dual values are the chemical potentials). Solved per query with HiGHS it is exact in any
-number of elements, where facets computed once would need near-vertical ones to be dropped.
+the one of least energy (its dual values are the chemical potentials). `facets` answers it exactly in any number of
+elements, for one composition or a hundred thousand, from the facets it has met and otherwise by the simplex method.
 """
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from genmat.crystal.composition import parse_formula, reduce_amounts, reduced_formula
+from genmat.crystal.composition import ATOMIC_NUMBER, ELEMENTS
 from genmat.errors import GenmatError, RunError
+from genmat.screening.facets import Facets, Mixtures
+from genmat.screening.phases import (
+    Phase,
+    PhaseTable,
+    Rows,
+    amounts,
+    fractions,
+    group_phases,
+    read_formulas,
+    read_mappings,
+    read_matrix,
+    system_of,
+)
 
 if TYPE_CHECKING:
     from genmat.candidate import Candidate
 
-_PART = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)\s*")
-_PLAIN = re.compile(r"\s*(?:[A-Z][a-z]?\d*\.?\d*\s*)+")
-SHARE = 1e-4  # smaller shares of a decomposition are rounding
+__all__ = ["Decompositions", "Phase", "ReferenceHull", "amounts", "fractions", "group_phases", "hull_stage"]
 
-
-@lru_cache(maxsize=200_000)
-def amounts(formula: str) -> tuple[tuple[str, float], ...]:
-    """Amounts of a formula (brackets, blanks and decimals allowed), elements in alphabetical order.
-
-    >>> amounts("Ba1 Ti1 O3")
-    (('Ba', 1.0), ('O', 3.0), ('Ti', 1.0))
-
-    Raises:
-        GenmatError: it cannot be read.
-    """
-    if not _PLAIN.fullmatch(formula):
-        return tuple(sorted((symbol, float(n)) for symbol, n in parse_formula(formula).items()))
-    found: dict[str, float] = defaultdict(float)
-    for symbol, number in _PART.findall(formula):
-        found[symbol] += float(number) if number else 1.0
-    return tuple(sorted(found.items()))
-
-
-def fractions(composition: Mapping[str, float] | str) -> dict[str, float]:
-    """Atomic fractions of a composition: a mapping of symbols (or pymatgen's) or a plain formula."""
-    pairs = amounts(composition) if isinstance(composition, str) else [(str(k), v) for k, v in composition.items()]
-    total = sum(value for _, value in pairs)
-    return {symbol: value / total for symbol, value in pairs if value > 0}
+SHARE = 1e-4  # of the atoms; smaller ones are left out of the text of a decomposition
+ROUNDING = 1e-8  # smaller shares are none
 
 
 @dataclass(frozen=True)
-class Phase:
-    """A reference phase: plain formula and formation energy (eV/atom)."""
+class Decompositions(Sequence[str]):
+    """What compositions decompose into, as texts made on demand: ``"0.50 BaO + 0.50 TiO2"``, shares of formula units.
 
-    formula: str
-    energy: float
+    Args:
+        table: the phases.
+        mixtures: rows and atomic weights of each decomposition's phases.
+        failures: why a composition has none (its text is empty): position -> one line.
+    """
 
-    @property
-    def fractions(self) -> dict[str, float]:
-        """Atomic fractions."""
-        return fractions(self.formula)
+    table: PhaseTable
+    mixtures: Mixtures
+    failures: Mapping[int, str]
 
-    @property
-    def unit(self) -> tuple[str, float]:
-        """Reduced formula and the atoms in it."""
-        values = dict(amounts(self.formula))
-        if any(value != round(value) for value in values.values()):
-            return self.formula, sum(values.values())
-        whole = reduce_amounts({symbol: round(value) for symbol, value in values.items()})
-        return reduced_formula(whole), sum(whole.values())
+    def parts(self, index: int) -> list[tuple[Phase, float]]:
+        """Phases of a decomposition and their shares of the atoms, down to rounding."""
+        weights = self.mixtures.weights[index]
+        mixing = np.flatnonzero(weights > ROUNDING).tolist()
+        return [(self.table.phase(int(self.mixtures.phases[index, k])), float(weights[k])) for k in mixing]
+
+    def __len__(self) -> int:
+        return len(self.mixtures.energies)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        units = [(*phase.unit, weight) for phase, weight in self.parts(index) if weight > SHARE]
+        moles = sorted(((weight / atoms, name) for name, atoms, weight in units), key=lambda m: (-m[0], m[1]))
+        total = sum(mole for mole, _ in moles)
+        return " + ".join(f"{mole / total:.2f} {name}" for mole, name in moles)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,6 @@ class ReferenceHull:
     energy_source: str
     note: str = ""
     fetch: Callable[[str], list[Phase]] | None = None
-    _systems: dict = field(default_factory=dict, repr=False, compare=False)
 
     def formation_energy(
         self, composition: Mapping[str, float] | str, energy_per_atom: float, source: str | None = None
@@ -119,81 +119,92 @@ class ReferenceHull:
         Negative when it lies below all mixtures of them. Shares are of formula units: ``"0.50 BaO + 0.50 TiO2"``.
 
         Raises:
-            GenmatError: an element without reference.
+            GenmatError: an element without reference, or no composition at all.
         """
         shares = fractions(composition)
         self._check_elements(shares)
-        symbols = tuple(sorted(shares))
-        phases, matrix, energies = self._system(symbols)
-        energy, weights = _lowest_mixture(matrix, energies, np.array([shares[s] for s in symbols]))
-        parts = [(phases[i].unit, weights[i]) for i in np.flatnonzero(weights > SHARE)]
-        moles = sorted(((weight / atoms, name) for (name, atoms), weight in parts), key=lambda m: (-m[0], m[1]))
-        total = sum(mole for mole, _ in moles)
-        text = " + ".join(f"{mole / total:.2f} {name}" for mole, name in moles)
-        return e_form - energy, text
+        rows, failures = read_mappings([shares])
+        if failures:
+            raise GenmatError(f"{composition}: {failures[0]}")
+        mixtures = self.facets.mixtures(rows)
+        return e_form - float(mixtures.energies[0]), Decompositions(self.facets.table, mixtures, {})[0]
+
+    def e_above_hull_many(
+        self,
+        compositions: Sequence[str] | Sequence[Mapping[str, float]] | np.ndarray,
+        e_forms: Sequence[float] | np.ndarray,
+        elements: Sequence[str] | None = None,
+    ) -> tuple[np.ndarray, Decompositions]:
+        """`e_above_hull` of many compositions at once; facets found on the way are kept on disk for the next process.
+
+        A batch does not fail for one of its rows: where a composition cannot be read or has an element without
+        reference the energy is NaN, the decomposition empty, and ``decompositions.failures`` gives the reason.
+
+        Args:
+            compositions: Q formulas, Q mappings of symbols to amounts, or a matrix (Q, elements) of amounts.
+            e_forms: (Q,) formation energies in eV/atom.
+            elements: symbols of the columns of the matrix.
+
+        Returns:
+            (Q,) eV/atom, negative below all mixtures of reference phases; the decompositions, read on demand.
+
+        Raises:
+            GenmatError: lengths or shapes that do not fit each other.
+        """
+        rows, failures = _read(compositions, elements)
+        energies = np.asarray(e_forms, float)
+        if energies.shape != (len(rows),):
+            raise GenmatError(f"e_forms: shape {energies.shape} for {len(rows)} compositions; give one energy for each")
+        covered = np.zeros(256, bool)
+        covered[[0, *(ATOMIC_NUMBER[symbol] for symbol in self.references if symbol in ATOMIC_NUMBER)]] = True
+        without = ~covered[rows.numbers].all(axis=1)
+        for i in np.flatnonzero(without).tolist():
+            numbers = rows.numbers[i]
+            missing = [ELEMENTS[number - 1] for number in numbers[~covered[numbers]].tolist()]
+            failures[i] = f"{', '.join(missing)}: no elemental reference in {self.source}; leave the element out"
+        rows = Rows(np.where(without[:, None], 0, rows.numbers).astype(np.uint8), rows.shares)
+        mixtures = self.facets.mixtures(rows, keep=True)
+        return energies - mixtures.energies, Decompositions(self.facets.table, mixtures, failures)
 
     def entries(self, elements: Iterable[str]) -> list[Phase]:
         """All reference phases made of these elements only, the lowest of each composition."""
-        return list(self._system(tuple(sorted(set(elements))))[0])
+        symbols = sorted(set(elements))
+        self.facets.fetch([system_of(symbols)])
+        found: list[Phase] = []
+        for size in range(1, len(symbols) + 1):
+            for part in combinations(symbols, size):
+                phases = self.facets.table.lowest(system_of(part))
+                if size == 1 and not (phases and phases[0].energy <= 0):
+                    phases = [Phase(part[0], 0.0)]  # the reference of an element is zero by definition
+                found += phases
+        return found
+
+    @cached_property
+    def facets(self) -> Facets:
+        """The facets met so far, and the phases as arrays."""
+        if self.fetch is not None:
+            return Facets(PhaseTable(), self.fetch)
+        if isinstance(self.phases, PhaseTable):
+            return Facets(self.phases)
+        phases = [phase for system in self.phases.values() for phase in system]
+        return Facets(PhaseTable([p.formula for p in phases], [p.energy for p in phases]))
 
     def _check_elements(self, symbols: Iterable[str]) -> None:
         missing = sorted(s for s in symbols if s not in self.references)
         if missing:
             raise GenmatError(f"{', '.join(missing)}: no elemental reference in {self.source}; leave the element out")
 
-    def _system(self, symbols: tuple[str, ...]) -> tuple[list[Phase], np.ndarray, np.ndarray]:
-        """Phases of a chemical system and its subsystems: list, (elements, phases) fractions, (phases,) eV/atom."""
-        if symbols not in self._systems:
-            best: dict[tuple, Phase] = {}  # by composition
-            for size in range(1, len(symbols) + 1):
-                for part in combinations(symbols, size):
-                    for phase in self._exactly("-".join(part)):
-                        _keep_lowest(best, phase)
-            for symbol in symbols:  # the reference of an element is zero by definition
-                _keep_lowest(best, Phase(symbol, 0.0))
-            phases = list(best.values())
-            matrix = np.array([[p.fractions.get(s, 0.0) for p in phases] for s in symbols])
-            if len(self._systems) > 5000:
-                self._systems.clear()
-            self._systems[symbols] = (phases, matrix, np.array([p.energy for p in phases]))
-        return self._systems[symbols]
 
-    def _exactly(self, system: str) -> list[Phase]:
-        if self.fetch is not None:
-            return self.fetch(system)
-        return self.phases.get(system, [])
-
-
-def _keep_lowest(best: dict[tuple, Phase], phase: Phase) -> None:
-    key = tuple((symbol, round(share, 6)) for symbol, share in phase.fractions.items())
-    if key not in best or phase.energy < best[key].energy:
-        best[key] = phase
-
-
-def _lowest_mixture(matrix: np.ndarray, energies: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
-    """Least energy of non-negative weights (of atoms) that mix to ``target``: (eV/atom, (phases,))."""
-    if len(target) == 1:
-        weights = np.zeros(len(energies))
-        weights[energies.argmin()] = 1.0
-        return float(energies.min()), weights
-    from scipy.optimize import linprog
-
-    found = linprog(energies, A_eq=matrix, b_eq=target, bounds=(0, None), method="highs")
-    if found.status != 0:
-        raise GenmatError(f"hull: {found.message}; report the composition")
-    return float(found.fun), found.x
-
-
-def group_phases(formulas: Iterable[str], energies: Iterable[float]) -> dict[str, list[Phase]]:
-    """Sort phases by chemical system; of equal formulas the lowest energy stays."""
-    lowest: dict[str, float] = {}
-    for formula, energy in zip(formulas, energies, strict=True):
-        if energy < lowest.get(formula, np.inf):
-            lowest[formula] = float(energy)
-    systems: dict[str, list[Phase]] = defaultdict(list)
-    for formula, energy in lowest.items():
-        systems["-".join(symbol for symbol, _ in amounts(formula))].append(Phase(formula, energy))
-    return dict(systems)
+def _read(compositions: Sequence | np.ndarray, elements: Sequence[str] | None) -> tuple[Rows, dict[int, str]]:
+    """Compositions as rows, and why some could not be read."""
+    if elements is not None:
+        return read_matrix(np.asarray(compositions, float), elements)
+    given = list(compositions)
+    if all(isinstance(c, str) for c in given):
+        return read_formulas(given)
+    if all(isinstance(c, Mapping) for c in given):
+        return read_mappings(given)
+    raise GenmatError("compositions: neither formulas nor mappings; give one kind, or a matrix with its elements")
 
 
 def hull_stage(candidates: Iterable[Candidate], hull: ReferenceHull) -> Iterator[Candidate]:
