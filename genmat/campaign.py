@@ -21,6 +21,7 @@ from genmat.errors import GenmatError, RunError
 
 SCHEMA_VERSION = 1
 FILENAME = "campaign.db"
+_MEND = "free some space and run the same command again: nothing recorded is lost"
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE candidates (position INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, payload TEXT NOT NULL);
@@ -255,13 +256,21 @@ class Campaign:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+        """All or nothing.
+
+        Raises:
+            RunError: the file cannot grow (disk full, quota, input/output error); what was recorded before stays.
+        """
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:  # SQLite may have rolled back by itself
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise RunError(f"{self.path}: {error}; {_MEND}") from None
             raise
-        self._db.execute("COMMIT")
 
     def _check(self, command: str, settings: dict[str, Any]) -> None:
         """Start an empty file, or make sure the stored run is the same as this one."""
@@ -345,6 +354,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise GenmatError(f"{path}: in use by another run; wait for it, or use another --out") from None
+        if "full" in str(error):
+            raise GenmatError(f"{path}: {error}; {_MEND}") from None
         raise GenmatError(f"{path}: cannot open it ({error}); use another --out") from None
     except sqlite3.DatabaseError as error:
         raise GenmatError(f"{path}: not a campaign file ({error}); use another --out, or --fresh") from None

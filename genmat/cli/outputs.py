@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import shutil
 from collections.abc import Sequence
@@ -86,21 +87,14 @@ def _rounded(value: Any, digits: int | None) -> Any:
 
 
 def write_table(candidates: Sequence[Candidate], path: Path) -> list[dict[str, Any]]:
-    """Write results.csv and return its rows; None is an empty field.
-
-    Raises:
-        GenmatError: the file cannot be written.
-    """
+    """Write results.csv and return its rows; None is an empty field."""
     rows = table(candidates)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({name: _text(row[name], digits) for name, digits in COLUMNS.items()})
-    try:
-        path.write_text(text.getvalue(), encoding="utf-8")
-    except OSError as error:
-        raise GenmatError(f"{path}: cannot write it ({error.strerror}); choose another --out") from None
+    path.write_text(text.getvalue(), encoding="utf-8")
     return rows
 
 
@@ -140,12 +134,31 @@ def _cif(candidate: Candidate) -> str:
 def write_all(outcome: Outcome, out: Path) -> list[dict[str, Any]]:
     """Write results.csv, structures/ and report.html into `out`; returns the rows of results.csv.
 
+    All three are written beside their places first: where the disk is full, what an earlier run wrote stays.
+
     Raises:
         GenmatError: `out` cannot be written.
     """
     from genmat.report import write_report
 
-    rows = write_table(outcome.candidates, out / "results.csv")
-    write_cifs(outcome.candidates, out / "structures")
-    write_report(outcome.candidates, out / "report.html", funnel=outcome.funnel, run=outcome.run, **outcome.figures)
+    new = out / ".new"
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        rows = write_table(outcome.candidates, new / "results.csv")
+        write_cifs(outcome.candidates, new / "structures")
+        write_report(outcome.candidates, new / "report.html", funnel=outcome.funnel, run=outcome.run, **outcome.figures)
+        shutil.rmtree(out / "structures", ignore_errors=True)
+        for made in new.iterdir():
+            made.replace(out / made.name)
+    except (OSError, GenmatError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        fix = "free some space" if cause.errno in (errno.ENOSPC, errno.EDQUOT) else "make room for them there"
+        reason = cause.strerror or type(cause).__name__
+        fix += " and run the same command again: nothing recorded is lost"
+        raise GenmatError(f"{out}: cannot write the results ({reason}); {fix}") from None
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
     return rows
