@@ -16,7 +16,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import typer
 
 from genmat import __version__
-from genmat.cli import data, discover, doctor, generate, report, screen, train
+from genmat.cli import data, discover, doctor, evaluate, generate, report, screen, train
 from genmat.errors import GenmatError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command()(train.train)
 app.command()(report.report)
 app.command()(doctor.doctor)
 app.add_typer(data.app, name="data")
+app.add_typer(evaluate.app, name="evaluate")
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,1 @@
+"""Stress test of interatomic potentials: polymorphs, substitution, equations of state, vibrations, elastic moduli."""
