@@ -74,6 +74,8 @@ def screen(
     seed: int = 0,
     python: str | Path | None = None,
     ray: str | None = None,
+    second: str | None = None,
+    second_python: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Candidate]:
     """Relax structures, place them on the convex hull, find duplicates and known phases, and rank.
@@ -90,6 +92,8 @@ def screen(
         seed: of the rattle.
         python: interpreter of another environment that runs the potential (``mace:…``); None = this one.
         ray: address of a Ray cluster to relax on, ``local`` starts one here; None = processes of this machine.
+        second: potential for a second opinion (``m3gnet:FOLDER``, ``chgnet:0.2.0``); its verdict in ``second_…``.
+        second_python: as `python`, for the second potential.
         progress: called with (stage, done, all).
 
     Returns:
@@ -101,7 +105,8 @@ def screen(
     from genmat.cli.pipelines import run_screen
 
     source = structures if isinstance(structures, (str, Path)) else _candidates(structures)
-    screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, python, ray)
+    engines = (python, ray, second, second_python)
+    screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, engines)
     return _finish(lambda folder: run_screen(_path(source), folder, screening, progress=progress), out)
 
 
@@ -129,6 +134,8 @@ def discover(
     seed: int = 0,
     python: str | Path | None = None,
     ray: str | None = None,
+    second: str | None = None,
+    second_python: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Candidate]:
     """Generate `n` crystals, choose `relax` new and promising ones, screen them; arguments as `generate` and `screen`.
@@ -144,7 +151,8 @@ def discover(
 
     chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
     prompt = Prompt(n, *chemistry, str(model), max_atoms, e_above_hull, temperature, top_p, seed)
-    screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, python, ray)
+    engines = (python, ray, second, second_python)
+    screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, engines)
     return _finish(lambda folder: run_discover(prompt, relax, folder, screening, progress=progress), out)
 
 
@@ -156,15 +164,15 @@ def _screening(
     max_steps: int,
     workers: int | None,
     seed: int,
-    python: Any,
-    ray: str | None,
+    engines: tuple[Any, str | None, str | None, Any],
 ) -> Screening:
     from genmat.cli.settings import Screening, processes
 
-    source, phases, interpreter = (None if path is None else str(path) for path in (reference, known, python))
-    return Screening(
-        potential, source, phases, fmax, max_steps, processes(workers, ray), seed, python=interpreter, ray=ray
-    )
+    python, ray, second, second_python = engines
+    paths = (reference, known, python, second_python)
+    source, phases, interpreter, other = (None if path is None else str(path) for path in paths)
+    where = (processes(workers, ray), seed, interpreter, ray, second, other)
+    return Screening(potential, source, phases, fmax, max_steps, *where)
 
 
 def _finish(run: Callable[[Path], Any], out: str | Path | None) -> list[Candidate]:

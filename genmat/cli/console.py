@@ -14,7 +14,13 @@ QUIET_SECONDS = 3.0
 LINE_SECONDS = 20.0
 """Without a terminal, a line of progress is printed this often."""
 
-HEADINGS = {"e_above_hull": "E hull", "formation_energy_per_atom": "E form", "spacegroup": "group", "n_atoms": "atoms"}
+HEADINGS = {
+    "e_above_hull": "E hull",
+    "p_stable": "P stable",
+    "formation_energy_per_atom": "E form",
+    "spacegroup": "group",
+    "n_atoms": "atoms",
+}
 """Short names of columns in the terminal; energies in eV/atom."""
 
 

@@ -30,6 +30,8 @@ def discover(
     workers: opt.Workers = None,
     python: opt.Python = None,
     ray: opt.Ray = None,
+    second: opt.Second = None,
+    second_python: opt.SecondPython = None,
     fmax: opt.Fmax = 0.05,
     max_steps: opt.MaxSteps = 200,
     seed: opt.Seed = 0,
@@ -45,7 +47,8 @@ def discover(
     prompt = Prompt(
         n, elements, required, formula, spacegroup, prototype, model, max_atoms, e_above_hull, temperature, top_p, seed
     )
-    screening = Screening(potential, reference, known, fmax, max_steps, processes(workers, ray), seed, python, ray)
+    where = (processes(workers, ray), seed, python, ray, second, second_python)
+    screening = Screening(potential, reference, known, fmax, max_steps, *where)
     note(f"generating {n} crystals, relaxing {relax} of them with {potential}; results go to {out}")
     with progress() as shown:
         outcome = run_discover(prompt, relax, out, screening, fresh=fresh, command=typed(), progress=shown)

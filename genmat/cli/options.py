@@ -35,6 +35,11 @@ Ray = Annotated[
     str | None,
     typer.Option(metavar="[ADDRESS]", help="Relax on a Ray cluster; without an address, on one started here."),
 ]
+Second = Annotated[
+    str | None,
+    typer.Option(help="Potential for a second opinion on what was relaxed, such as m3gnet:FOLDER or chgnet:0.2.0."),
+]
+SecondPython = Annotated[str | None, typer.Option(help="As --python, for the potential of --second.")]
 Fmax = Annotated[float, typer.Option(help="Force at which a relaxation has converged, eV/Å.")]
 MaxSteps = Annotated[int, typer.Option(help="Most steps of a relaxation.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: drop the campaign an earlier run left in --out.")]

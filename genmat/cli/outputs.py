@@ -25,6 +25,9 @@ COLUMNS = {
     "energy_per_atom": 5,
     "formation_energy_per_atom": 5,
     "e_above_hull": 5,
+    "e_above_hull_low": 5,
+    "e_above_hull_high": 5,
+    "p_stable": 3,
     "unique": None,
     "novel": None,
     "failure": None,
@@ -34,6 +37,18 @@ COLUMNS = {
     "decomposition": None,
     "chemsys": None,
     "hull_source": None,
+    "formation_energy_low": 5,
+    "formation_energy_high": 5,
+    "committee_spread": 5,
+    "second_potential": None,
+    "second_e_above_hull": 5,
+    "second_formation_energy": 5,
+    "second_disagreement": 5,
+    "second_gain": 5,
+    "second_rmsd": 4,
+    "second_volume_change": 4,
+    "second_converged": None,
+    "second_failure": None,
     "potential": None,
     "converged": None,
     "relax_steps": None,
@@ -50,7 +65,7 @@ COLUMNS = {
 }
 """Columns of results.csv and the digits they are written with (eV/atom, eV/Å, Å, g/cm³)."""
 
-BEST = ("rank", "formula", "spacegroup", "n_atoms", "e_above_hull", "formation_energy_per_atom", "novel", "id")
+BEST = ("rank", "formula", "spacegroup", "n_atoms", "e_above_hull", "p_stable", "novel", "id")
 """Columns shown in the terminal."""
 
 

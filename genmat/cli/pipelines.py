@@ -235,7 +235,35 @@ def screening_stages(screening: Screening) -> tuple[list[Stage], Any, dict[str, 
         from genmat.screening.hull import hull_stage
 
         stages.append(Stage("hull", partial(hull_stage, hull=hull)))
+    for stage, told in (_doubt(potential, hull), _second(screening, potential, hull)):
+        stages += stage
+        info |= told
     return stages, hull, info
+
+
+def _doubt(potential: Any, hull: Any) -> tuple[list[Stage], dict[str, str]]:
+    """The stage of calibrated doubt, where the potential has been calibrated on this hull."""
+    from genmat.screening.uncertainty import doubt_stage, load_calibration
+
+    calibration = None if hull is None else load_calibration(potential, hull)
+    if calibration is None:
+        return [], {}
+    work = partial(doubt_stage, potential=potential, hull=hull, calibration=calibration)
+    return [Stage("doubt", work)], {"doubt": calibration.note}
+
+
+def _second(screening: Screening, potential: Any, hull: Any) -> tuple[list[Stage], dict[str, str]]:
+    """The stage of a second opinion, where one is asked for."""
+    if screening.second is None:
+        return [], {}
+    from genmat.screening.potentials import load
+    from genmat.screening.second import second_stage, yardstick
+
+    second = load(screening.second, python=screening.second_python)
+    measure = yardstick(potential, second, hull)
+    work = partial(second_stage, relax=relaxation(screening, second), measure=measure)
+    told = f"{second.info.name} {second.info.version} ({second.info.functional}); {measure.note}"
+    return [Stage("second", work)], {"second_opinion": told}
 
 
 def relaxation(screening: Screening, potential: Any) -> Callable[[Iterable[Candidate]], Iterator[Candidate]]:

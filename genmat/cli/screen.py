@@ -21,6 +21,8 @@ def screen(
     workers: opt.Workers = None,
     python: opt.Python = None,
     ray: opt.Ray = None,
+    second: opt.Second = None,
+    second_python: opt.SecondPython = None,
     fmax: opt.Fmax = 0.05,
     max_steps: opt.MaxSteps = 200,
     seed: opt.Seed = 0,
@@ -33,7 +35,8 @@ def screen(
     from genmat.cli.settings import Screening, processes
     from genmat.cli.summary import conclude, typed
 
-    screening = Screening(potential, reference, known, fmax, max_steps, processes(workers, ray), seed, python, ray)
+    where = (processes(workers, ray), seed, python, ray, second, second_python)
+    screening = Screening(potential, reference, known, fmax, max_steps, *where)
     with progress() as shown:
         outcome = run_screen(path, out, screening, fresh=fresh, command=typed(), progress=shown)
     conclude(outcome, out, json)

@@ -63,6 +63,8 @@ class Screening:
         seed: of the rattle.
         python: interpreter of another environment in which the potential runs; None = this one.
         ray: address of a Ray cluster to relax on, ``local`` for one started here; None = processes of this machine.
+        second: potential that gives a second opinion; None = no second opinion.
+        second_python: interpreter of another environment in which that one runs.
     """
 
     potential: str = "chgnet"
@@ -74,18 +76,21 @@ class Screening:
     seed: int = 0
     python: str | None = None
     ray: str | None = None
+    second: str | None = None
+    second_python: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: everything but where it is computed, and no secret; of files, their content."""
-        values = {name: value for name, value in asdict(self).items() if name not in ("workers", "python", "ray")}
+        places = ("workers", "python", "ray", "second_python")
+        values = {name: value for name, value in asdict(self).items() if name not in places}
         contents = {f"content of {name}": fingerprint(paths) for name, paths in self._files()}
         return {**values, "reference": without_key(self.reference), **contents}
 
     def _files(self) -> Iterator[tuple[str, list[Path]]]:
         """What the run reads beside its input, by the name the user knows it: files, or folders of weights."""
         shipped = Path(__file__).resolve().parent.parent
-        weights = self.potential.partition(":")[2].partition("#")[0]
-        for name in (self.reference, self.known, weights):
+        weights = [name.partition(":")[2].partition("#")[0] for name in (self.potential, self.second or "")]
+        for name in (self.reference, self.known, *weights):
             if name and Path(name).expanduser().exists():
                 yield name, [Path(name).expanduser()]
         if self.reference is None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from genmat.candidate import Candidate
 from genmat.errors import GenmatError
+from genmat.screening.potentials.base import correction_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,12 +179,6 @@ def _energies(batch: list[tuple[str, Structure]], potential: Potential) -> list[
         (name, potential.info.source, float(energy) / len(structure) + correction_of(potential, structure))
         for (name, structure), energy in zip(batch, energies, strict=True)
     ]
-
-
-def correction_of(potential: Potential, structure: Structure) -> float:
-    """What the potential's energies still need on the Materials Project scale, eV/atom; 0 where it offers nothing."""
-    correction = getattr(potential, "correction", None)
-    return 0.0 if correction is None else float(correction(structure))
 
 
 def read_work(db: sqlite3.Connection) -> pd.DataFrame:

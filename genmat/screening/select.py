@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from genmat.candidate import Candidate
+from genmat.screening.second import disagreement
 
 NEAR_HULL = 0.05
 """eV/atom; up to here a candidate counts as near the hull."""
@@ -65,8 +66,10 @@ def surprise(candidate: Candidate) -> float:
 def rank_stage(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
     """Add ``rank``, 1 for the best, and ``doubt``, why an energy above hull is not to be believed; a whole-set stage.
 
-    Unique and new ones first; of these the ones within `NEAR_HULL` without a doubt, with symmetry before P1 (a crystal
-    without symmetry is rarely what is made); then by energy above the hull, in steps of 1 µeV/atom.
+    Unique and new ones first; of these the near ones without a doubt, with symmetry before P1 (a crystal without
+    symmetry is rarely what is made). Where ``p_stable`` is known, near means more likely stable than not, and the
+    likelier come first, in steps of 0.1 %; else it means within `NEAR_HULL`. Then by energy above the hull, in steps of
+    1 µeV/atom.
     """
     everyone = [candidate.add(doubt=doubt(candidate)) for candidate in candidates]
 
@@ -75,9 +78,11 @@ def rank_stage(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
         found, energy = candidate.results, candidate.results.get("e_above_hull")
         plain = candidate.protostructure is not None and candidate.protostructure.spacegroup == 1
         known = (found.get("unique") is False, found.get("novel") is False)
-        far = energy is None or energy > NEAR_HULL
+        probability = found.get("p_stable")
+        far = energy is None or (energy > NEAR_HULL if probability is None else probability < 0.5)
+        likely = -round(probability or 0.0, 3)
         questioned = found["doubt"] is not None
-        return *known, far, questioned, plain and not far, energy is None, round(energy or 0.0, 6), index
+        return *known, far, questioned, plain and not far, energy is None, likely, round(energy or 0.0, 6), index
 
     places = {index: place for place, index in enumerate(sorted(range(len(everyone)), key=key), start=1)}
     for index, candidate in enumerate(everyone):
@@ -85,7 +90,21 @@ def rank_stage(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
 
 
 def doubt(candidate: Candidate) -> str | None:
-    """Why the energy above the hull of a relaxed candidate should not be believed as it is; None if nothing is odd."""
+    """Why the energy above the hull of a relaxed candidate should not be believed as it is; None if nothing is odd.
+
+    An interval that reaches over `NEAR_HULL` is no doubt by itself, most do; where there is one it is told.
+    """
+    reasons = [reason for reason in (_own_doubt(candidate), disagreement(candidate.results, NEAR_HULL)) if reason]
+    if not reasons:
+        return None
+    low, high = (candidate.results.get(f"e_above_hull_{end}") for end in ("low", "high"))
+    if low is not None and high is not None and low <= NEAR_HULL < high:
+        reasons.append(f"90 % interval {1000 * low:.0f} to {1000 * high:.0f} meV/atom")
+    return "; ".join(reasons)
+
+
+def _own_doubt(candidate: Candidate) -> str | None:
+    """What the potential itself found odd."""
     energy = candidate.results.get("e_above_hull")
     if energy is not None and energy < TOO_LOW:
         return (
