@@ -16,7 +16,7 @@ import argparse
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from pymatgen.core import Structure
 
-    from genmat.screening.potentials.base import Potential
+    from genmat.screening.potentials.base import Evaluation, Potential
 
 logging.getLogger("moyo").setLevel(logging.ERROR)  # supercells are expected here: no warning per structure
 FILES = ("structures_le20.parquet", "structures_21to52.parquet")
@@ -152,7 +152,8 @@ def volume_relax(structures: list[Structure], potential: Potential) -> list[tupl
         per structure (energy eV/atom, volume Å³/atom, starting pressure GPa, bulk modulus GPa, evaluations).
     """
     start = [_scaled(s, PBE_SWELL) for s in structures]
-    first = potential.evaluate(start)
+    evaluate = _evaluator(potential, structures)
+    first = evaluate(start)
     volume = np.array([s.volume for s in start])
     atoms = np.array([len(s) for s in start])
     pressure = -np.trace(first.stresses, axis1=1, axis2=2) / 3  # eV/Å³
@@ -165,13 +166,38 @@ def volume_relax(structures: list[Structure], potential: Potential) -> list[tupl
     again = np.flatnonzero(~(gain < SKIP_GAIN))
     if len(again):
         moved = [_scaled(start[i], (1 + 2 * strain[i]) ** -1.5) for i in again]
-        second = potential.evaluate(moved, gradients=False).energies
+        second = evaluate(moved, again, gradients=False).energies
         for i, value in zip(again, second, strict=True):
             energy[i], curve[i], strain[i], points[i] = _third(
                 start[i], potential, first.energies[i], slope[i], strain[i], value, curve[i]
             )
     best = volume * (1 + 2 * strain) ** -1.5
     return list(zip(energy / atoms, best / atoms, pressure * GPA, curve / volume / 4.5 * GPA, points, strict=True))
+
+
+def _evaluator(potential: Potential, structures: list[Structure]) -> Callable[..., Evaluation]:
+    """Evaluate crystals at several volumes; a potential that can is told which atoms are equivalent."""
+    if not getattr(potential, "takes_orbits", False):
+        return lambda scaled, _=None, gradients=True: potential.evaluate(scaled, gradients=gradients)
+    orbits = [equivalent_atoms(s) for s in structures]
+
+    def evaluate(scaled: list[Structure], rows: np.ndarray | None = None, gradients: bool = True) -> Evaluation:
+        known = orbits if rows is None else [orbits[i] for i in rows]
+        return potential.evaluate(scaled, gradients=gradients, orbits=known)  # type: ignore[call-arg]
+
+    return evaluate
+
+
+def equivalent_atoms(structure: Structure) -> np.ndarray:
+    """(n_atoms,) labels, equal for atoms that the space group maps on each other."""
+    import moyopy
+
+    numbers = [site.specie.Z for site in structure]
+    try:
+        cell = moyopy.Cell(structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), numbers)
+        return np.array(moyopy.MoyoDataset(cell, symprec=0.01).orbits)
+    except Exception:  # moyopy raises its own error types; without symmetry every atom is its own
+        return np.arange(len(structure))
 
 
 def _third(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from genmat.errors import GenmatError
@@ -65,6 +66,7 @@ class M3GNetPotential:
 
     name = "m3gnet"
     batch_atoms = 64
+    takes_orbits = True  # `evaluate` may be told which atoms are equivalent
     in_flight = 8  # crystals a relaxation keeps together: not a bit of any result depends on the others
 
     def __init__(self, path: str | None = None) -> None:
@@ -101,13 +103,25 @@ class M3GNetPotential:
         return mp2020(structure) if self._mp2020 else 0.0
 
     def site_energies(self, graph: PairGraph, vectors: torch.Tensor) -> torch.Tensor:
-        """(n_bonds, 3) Å -> (n_atoms,) eV."""
+        """(n_bonds, 3) Å -> (n_sites,) eV."""
         return site_energies(self._weights, graph, vectors)
 
-    def evaluate(self, structures: Sequence[Structure], *, gradients: bool = True) -> Evaluation:
+    def evaluate(
+        self,
+        structures: Sequence[Structure],
+        *,
+        gradients: bool = True,
+        orbits: Sequence[np.ndarray | None] | None = None,
+    ) -> Evaluation:
         """Evaluate ordered crystals of any size: eV, eV/Å, eV/Å³; ``gradients=False`` returns energies alone.
+
+        Args:
+            structures: the crystals.
+            gradients: forces and stresses too.
+            orbits: labels of equivalent atoms per crystal, which make it cheaper in proportion; see
+                `genmat.screening.potentials.pairs.evaluate_pairs` for what the forces then mean.
 
         Raises:
             GenmatError: disordered sites or elements the model does not know.
         """
-        return evaluate_pairs(self, structures, gradients)
+        return evaluate_pairs(self, structures, gradients, orbits)

@@ -126,26 +126,33 @@ def site_energies(w: Mapping[str, Any], g: PairGraph, vectors: Tensor) -> Tensor
         vectors: (n_bonds, 3) Å, the differentiable copy of ``g.vectors``.
 
     Returns:
-        (n_atoms,) eV.
+        (n_sites,) eV: of one atom of each orbit.
     """
     device = vectors.device
-    half = torch.from_numpy(np.stack([g.second, g.first])).to(device)  # (2, bonds): where directed bonds start
-    start, end = half.reshape(-1), half.flip(0).reshape(-1)  # (2 bonds,)
-    species = torch.from_numpy(g.species).to(device)
-    n, short = len(g.first), g.n_short
+    first, row, _ = g.sites
+    half = np.stack([g.second, g.first])  # (2, bonds): where directed bonds start
+    seen = np.isin(half[::-1] if w["target"] else half, first) if len(first) < len(row) else np.ones_like(half, bool)
+    short_ids = np.flatnonzero(seen[:, : g.n_short])  # among (2, short): directed bonds whose messages are needed
+    rows, bonds = np.nonzero(seen)
+    order = np.concatenate([np.flatnonzero(bonds < g.n_short), np.flatnonzero(bonds >= g.n_short)])
+    rows, bonds = rows[order], bonds[order]  # short ones first
+    start, end = (torch.from_numpy(row[half[r, bonds]]).to(device) for r in (rows, 1 - rows))  # (edges,) sites
+    along = torch.from_numpy(bonds).to(device)  # (edges,) undirected bond of each
+    species = torch.from_numpy(g.species[first]).to(device)
 
     length = vectors.norm(dim=1)  # (bonds,)
     basis = _smooth(length, w) if w["smooth"] else _bessel(length, w)  # (bonds, 16)
-    gates = linear(basis, w["radial"]).split(64, dim=1)  # 2 per block, (bonds, 64)
-    bond = F.silu(linear(basis, w["bond_in"], w["bond_in.bias"])).expand(2, n, 64)  # (2, bonds, 64)
-    atom = w["species"][species]  # (atoms, 64)
-    three = _ThreeBody(w, half[:, :short], vectors[:short], length[:short], basis[:short]) if short else None
+    gates = linear(basis, w["radial"]).index_select(0, along).split(64, dim=1)  # 2 per block, (edges, 64)
+    bond = F.silu(linear(basis, w["bond_in"], w["bond_in.bias"])).index_select(0, along)  # (edges, 64)
+    atom = w["species"][species]  # (sites, 64)
+    three = _ThreeBody(w, g, row, short_ids, vectors, length, basis) if len(short_ids) else None
     for i in range(w["n_blocks"]):
         if three is not None:
-            bond = torch.cat([bond[:, :short] + three.update(w, f"three{i}", atom), bond[:, short:]], dim=1)
-        bond = bond + _gated_mlp(w, f"edge{i}", atom, bond, start, end).view(2, n, 64) * gates[2 * i]
-        message = _gated_mlp(w, f"node{i}", atom, bond, start, end).view(2, n, 64) * gates[2 * i + 1]
-        atom = atom.index_add(0, end if w["target"] else start, message.view(2 * n, 64))
+            change = three.update(w, f"three{i}", atom)  # (short edges, 64)
+            bond = torch.cat([bond[: len(change)] + change, bond[len(change) :]])
+        bond = bond + _gated_mlp(w, f"edge{i}", atom, bond, start, end) * gates[2 * i]
+        message = _gated_mlp(w, f"node{i}", atom, bond, start, end) * gates[2 * i + 1]
+        atom = atom.index_add(0, end if w["target"] else start, message)
     core, gate = read_out(w, atom)
     return core * gate * w["scale"] + w["reference"][species]
 
@@ -186,11 +193,10 @@ def _smooth(length: Tensor, w: Mapping[str, Any]) -> Tensor:
 
 
 def _gated_mlp(w: Mapping[str, Any], name: str, atom: Tensor, bond: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """Three gated layers over directed bonds, (2, bonds, 64) -> (2 bonds, 64)."""
-    x = (linear(bond.reshape(-1, 64), w[f"{name}.bond"])).add_(
-        linear(atom, w[f"{name}.source"], w[f"{name}.bias"]).index_select(0, start)
-    )
-    x = F.silu(x + linear(atom, w[f"{name}.destination"]).index_select(0, end))  # (2 bonds, 2 hidden)
+    """Three gated layers over directed bonds, (edges, 64) -> (edges, 64)."""
+    source = linear(atom, w[f"{name}.source"], w[f"{name}.bias"]).index_select(0, start)
+    x = linear(bond, w[f"{name}.bond"]).add_(source)
+    x = F.silu(x + linear(atom, w[f"{name}.destination"]).index_select(0, end))  # (edges, 2 hidden)
     core, gate = x.chunk(2, dim=1)
     core = F.silu(linear(core, w[f"{name}.layers2"], w[f"{name}.layers2.bias"]))
     gate = F.silu(linear(gate, w[f"{name}.gates2"], w[f"{name}.gates2.bias"]))
@@ -201,33 +207,52 @@ def _gated_mlp(w: Mapping[str, Any], name: str, atom: Tensor, bond: Tensor, star
 class _ThreeBody:
     """Sums over the other bonds of an atom, weighted by both cutoffs and by Legendre polynomials of the angle."""
 
-    def __init__(self, w: Mapping[str, Any], half: Tensor, vectors: Tensor, length: Tensor, basis: Tensor) -> None:
-        self.start, self.end = half.reshape(-1), half.flip(0).reshape(-1)  # (edges,) = both directions of short bonds
-        unit = vectors / length[:, None]  # from start (second) to end (first): row 0 of ``half``
-        self.harmonics = _harmonics(unit)  # (2 short, 9), ordered l = 0, 1, 1, 1, 2 ...
-        ratio = length / w["inner"]
-        self.cutoff = (1 - ratio * ratio * ratio * (10 - ratio * (15 - 6 * ratio))).repeat(2)[:, None]  # (edges, 1)
-        self.radial = basis.repeat(2, 1) * self.cutoff  # (edges, 16)
+    def __init__(
+        self,
+        w: Mapping[str, Any],
+        g: PairGraph,
+        row: np.ndarray,
+        ids: np.ndarray,
+        vectors: Tensor,
+        length: Tensor,
+        basis: Tensor,
+    ) -> None:
+        """Args: ids, the directed short bonds, of all (2, short), that are to be changed."""
+        device, short = vectors.device, g.n_short
+        half = np.stack([g.second, g.first])[:, :short]
+        self.n_atoms = len(g.species)
+        self.start = torch.from_numpy(half.reshape(-1)).to(device)  # (2 short,) atoms: each has a sum of its own
+        self.end = torch.from_numpy(row[half[::-1].reshape(-1)]).to(device)  # (2 short,) sites
+        self.ids = torch.from_numpy(ids).to(device) if len(ids) < 2 * short else None
+        self.harmonics = _harmonics(vectors[:short] / length[:short, None])  # (2 short, 9), l = 0, 1, 1, 1, 2 ...
+        ratio = length[:short] / w["inner"]
+        cutoff = (1 - ratio * ratio * ratio * (10 - ratio * (15 - 6 * ratio))).repeat(2)[:, None]  # (2 short, 1)
+        self.radial = basis[:short].repeat(2, 1) * cutoff  # (2 short, 16)
+        self.cutoff = self._chosen(cutoff)
         orders = torch.tensor([0, 1, 1, 1, 2, 2, 2, 2, 2])
         column = (MAX_N * orders[:, None] + torch.arange(MAX_N)).reshape(-1)  # (27,) column (l, n) of each (l, m, n)
         pole = pad(torch.tensor(_POLE).repeat_interleave(MAX_N), WIDE)
         fold = torch.zeros(WIDER, WIDE)
         fold[torch.arange(len(column)), column] = pole[column]
-        spread = self.harmonics.repeat_interleave(MAX_N, dim=1)  # (edges, 27)
-        self.spread = F.pad(spread, (0, WIDER - len(column)))  # (edges, 32)
-        self.column = F.pad(column, (0, WIDER - len(column))).to(half.device)
-        self.pole, self.fold = pole.to(half.device), fold.to(half.device)
+        spread = self.harmonics.repeat_interleave(MAX_N, dim=1)  # (2 short, 27)
+        self.spread = F.pad(spread, (0, WIDER - len(column)))  # (2 short, 32)
+        self.column = F.pad(column, (0, WIDER - len(column))).to(device)
+        self.pole, self.fold = pole.to(device), fold.to(device)
+
+    def _chosen(self, values: Tensor) -> Tensor:
+        return values if self.ids is None else values.index_select(0, self.ids)
 
     def update(self, w: Mapping[str, Any], name: str, atom: Tensor) -> Tensor:
-        """Change of the short bonds, (2, short, 64)."""
-        neighbour = torch.sigmoid(linear(atom, w[f"{name}.atom"], w[f"{name}.atom.bias"]))  # (atoms, 16)
-        share = neighbour.index_select(0, self.end) * self.radial  # (edges, 16): what each bond contributes
-        total = share.new_zeros(len(atom), WIDER).index_add(
+        """Change of the chosen short bonds, (short edges, 64)."""
+        neighbour = torch.sigmoid(linear(atom, w[f"{name}.atom"], w[f"{name}.atom.bias"]))  # (sites, 16)
+        share = neighbour.index_select(0, self.end) * self.radial  # (2 short, 16): what each bond contributes
+        total = share.new_zeros(self.n_atoms, WIDER).index_add(
             0, self.start, share.index_select(1, self.column) * self.spread
         )
-        others = linear(total.index_select(0, self.start) * self.spread, self.fold) - share * self.pole
+        around = total.index_select(0, self._chosen(self.start)) * self._chosen(self.spread)
+        others = linear(around, self.fold) - self._chosen(share) * self.pole
         core, gate = linear(others * self.cutoff, w[f"{name}.bond"]).chunk(2, dim=1)
-        return (F.silu(core) * torch.sigmoid(gate)).view(2, -1, 64)
+        return F.silu(core) * torch.sigmoid(gate)
 
 
 def _harmonics(unit: Tensor) -> Tensor:

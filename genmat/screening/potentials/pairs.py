@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -37,6 +38,7 @@ class PairGraph:
         first, second: (n_bonds,) atoms of each undirected bond.
         vectors: (n_bonds, 3) position(first) - position(second), Å, float64.
         n_short: number of bonds up to the inner cutoff.
+        orbit: (n_atoms,) atoms with the same number are equivalent by symmetry; one of each orbit is evaluated.
     """
 
     species: np.ndarray
@@ -46,6 +48,12 @@ class PairGraph:
     second: np.ndarray
     vectors: np.ndarray
     n_short: int
+    orbit: np.ndarray
+
+    @cached_property
+    def sites(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """First atom of each orbit, row of every atom's orbit among them, and atoms in each orbit."""
+        return np.unique(self.orbit, return_index=True, return_inverse=True, return_counts=True)[1:]
 
 
 class PairModel(Protocol):
@@ -59,12 +67,12 @@ class PairModel(Protocol):
     batch_atoms: int
 
     def site_energies(self, graph: PairGraph, vectors: torch.Tensor) -> torch.Tensor:
-        """(n_bonds, 3) Å on the device -> (n_atoms,) eV."""
+        """(n_bonds, 3) Å on the device -> (n_sites,) eV."""
         ...
 
 
-def pair_graph(structure: Structure, model: PairModel) -> PairGraph:
-    """The bonds of one crystal.
+def pair_graph(structure: Structure, model: PairModel, orbit: np.ndarray | None = None) -> PairGraph:
+    """The bonds of one crystal, whose atoms are all different unless orbits are given.
 
     Raises:
         GenmatError: disordered sites, elements the model does not know, coordinates that are no numbers.
@@ -93,6 +101,7 @@ def pair_graph(structure: Structure, model: PairModel) -> PairGraph:
         second=bonds.second[order],
         vectors=vectors[order],
         n_short=len(short),
+        orbit=np.arange(len(numbers)) if orbit is None else np.unique(orbit, return_inverse=True)[1],
     )
 
 
@@ -116,12 +125,28 @@ def collate_pairs(graphs: Sequence[PairGraph]) -> PairGraph:
         second=bonds([g.second + o for g, o in zip(graphs, offset, strict=True)]),
         vectors=bonds([g.vectors for g in graphs]),
         n_short=sum(g.n_short for g in graphs),
+        orbit=np.concatenate([g.orbit + o for g, o in zip(graphs, offset, strict=True)]),
     )
 
 
-def evaluate_pairs(model: PairModel, structures: Sequence[Structure], gradients: bool) -> Evaluation:
-    """Evaluate crystals in batches of about ``model.batch_atoms`` atoms: eV, eV/Å, eV/Å³."""
-    graphs = [pair_graph(s, model) for s in structures]
+def evaluate_pairs(
+    model: PairModel,
+    structures: Sequence[Structure],
+    gradients: bool,
+    orbits: Sequence[np.ndarray | None] | None = None,
+) -> Evaluation:
+    """Evaluate crystals in batches of about ``model.batch_atoms`` sites: eV, eV/Å, eV/Å³.
+
+    Args:
+        model: gives the energy of each site.
+        structures: ordered crystals.
+        gradients: False leaves forces and stresses out.
+        orbits: per crystal (n_atoms,) labels of equivalent atoms; one atom of each orbit is evaluated and counted as
+            often as it occurs. Energies are the same; the slopes are those of this shorter sum, right along every
+            displacement and strain that keeps the symmetry, so they must be projected on those.
+    """
+    given = orbits if orbits is not None else [None] * len(structures)
+    graphs = [pair_graph(s, model, o) for s, o in zip(structures, given, strict=True)]
     energies = np.zeros(len(graphs))
     forces: list[np.ndarray] = []
     stresses = np.zeros((len(graphs) if gradients else 0, 3, 3))
@@ -143,12 +168,13 @@ def _evaluate_batch(
     """(crystals,) eV, forces, (crystals, 3, 3) dE/dstrain in eV."""
     with one_thread(), torch.set_grad_enabled(gradients):
         vectors = torch.tensor(graph.vectors, dtype=torch.float32, device=model.device, requires_grad=gradients)
-        site = model.site_energies(graph, vectors)
+        first, _, times = graph.sites
+        site = model.site_energies(graph, vectors) * torch.from_numpy(times).to(vectors)
         slope = None
         if gradients and len(vectors):
             slope = torch.autograd.grad(site.sum(), vectors)[0].double().cpu().numpy()
     n = len(graph.n_atoms)
-    energies = np.bincount(graph.owner, site.detach().double().cpu().numpy(), minlength=n)
+    energies = np.bincount(graph.owner[first], site.detach().double().cpu().numpy(), minlength=n)
     if not gradients:
         return energies, [], np.zeros((0, 3, 3))
     force = np.zeros((len(graph.species), 3))
@@ -169,11 +195,12 @@ def _batches(graphs: list[PairGraph], most_atoms: int) -> Iterator[list[PairGrap
     batch: list[PairGraph] = []
     size = 0
     for graph in graphs:
-        if batch and size + len(graph.species) > most_atoms:
+        sites = len(graph.sites[0])
+        if batch and size + sites > most_atoms:
             yield batch
             batch, size = [], 0
         batch.append(graph)
-        size += len(graph.species)
+        size += sites
     if batch:
         yield batch
 
