@@ -76,6 +76,7 @@ def screen(
     ray: str | None = None,
     second: str | None = None,
     second_python: str | Path | None = None,
+    phonons: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Candidate]:
     """Relax structures, place them on the convex hull, find duplicates and known phases, and rank.
@@ -94,6 +95,7 @@ def screen(
         ray: address of a Ray cluster to relax on, ``local`` starts one here; None = processes of this machine.
         second: potential for a second opinion (``m3gnet:FOLDER``, ``chgnet:0.2.0``); its verdict in ``second_…``.
         second_python: as `python`, for the second potential.
+        phonons: vibrations of so many of the best (`genmat.screening.vibrations`).
         progress: called with (stage, done, all).
 
     Returns:
@@ -105,7 +107,7 @@ def screen(
     from genmat.cli.pipelines import run_screen
 
     source = structures if isinstance(structures, (str, Path)) else _candidates(structures)
-    engines = (python, ray, second, second_python)
+    engines = (python, ray, second, second_python, phonons)
     screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, engines)
     return _finish(lambda folder: run_screen(_path(source), folder, screening, progress=progress), out)
 
@@ -136,6 +138,7 @@ def discover(
     ray: str | None = None,
     second: str | None = None,
     second_python: str | Path | None = None,
+    phonons: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Candidate]:
     """Generate `n` crystals, choose `relax` new and promising ones, screen them; arguments as `generate` and `screen`.
@@ -151,7 +154,7 @@ def discover(
 
     chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
     prompt = Prompt(n, *chemistry, str(model), max_atoms, e_above_hull, temperature, top_p, seed)
-    engines = (python, ray, second, second_python)
+    engines = (python, ray, second, second_python, phonons)
     screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, engines)
     return _finish(lambda folder: run_discover(prompt, relax, folder, screening, progress=progress), out)
 
@@ -164,14 +167,14 @@ def _screening(
     max_steps: int,
     workers: int | None,
     seed: int,
-    engines: tuple[Any, str | None, str | None, Any],
+    engines: tuple[Any, str | None, str | None, Any, int],
 ) -> Screening:
     from genmat.cli.settings import Screening, processes
 
-    python, ray, second, second_python = engines
+    python, ray, second, second_python, phonons = engines
     paths = (reference, known, python, second_python)
     source, phases, interpreter, other = (None if path is None else str(path) for path in paths)
-    where = (processes(workers, ray), seed, interpreter, ray, second, other)
+    where = (processes(workers, ray), seed, interpreter, ray, second, other, phonons)
     return Screening(potential, source, phases, fmax, max_steps, *where)
 
 

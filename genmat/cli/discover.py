@@ -32,6 +32,7 @@ def discover(
     ray: opt.Ray = None,
     second: opt.Second = None,
     second_python: opt.SecondPython = None,
+    phonons: opt.Phonons = 0,
     fmax: opt.Fmax = 0.05,
     max_steps: opt.MaxSteps = 200,
     seed: opt.Seed = 0,
@@ -47,7 +48,7 @@ def discover(
     prompt = Prompt(
         n, elements, required, formula, spacegroup, prototype, model, max_atoms, e_above_hull, temperature, top_p, seed
     )
-    where = (processes(workers, ray), seed, python, ray, second, second_python)
+    where = (processes(workers, ray), seed, python, ray, second, second_python, phonons)
     screening = Screening(potential, reference, known, fmax, max_steps, *where)
     note(f"generating {n} crystals, relaxing {relax} of them with {potential}; results go to {out}")
     with progress() as shown:

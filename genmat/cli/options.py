@@ -40,6 +40,9 @@ Second = Annotated[
     typer.Option(help="Potential for a second opinion on what was relaxed, such as m3gnet:FOLDER or chgnet:0.2.0."),
 ]
 SecondPython = Annotated[str | None, typer.Option(help="As --python, for the potential of --second.")]
+Phonons = Annotated[
+    int, typer.Option(min=0, help="Vibrations of so many of the best: dynamical stability, free energy at 300 K.")
+]
 Fmax = Annotated[float, typer.Option(help="Force at which a relaxation has converged, eV/Å.")]
 MaxSteps = Annotated[int, typer.Option(help="Most steps of a relaxation.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: drop the campaign an earlier run left in --out.")]

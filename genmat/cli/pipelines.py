@@ -102,7 +102,7 @@ def run_screen(
     candidates = read_source(source)
     settings = {"input": _digest(candidates), **screening.settings(), "potential_version": info["potential"]}
     card = _run_card(command or "genmat screen", screening.seed, info)
-    plan = [_valid(), *stages, *_matching(screening), _rank()]
+    plan = [_valid(), *stages, *_matching(screening), _rank(), *_vibrations(screening)]
     with Campaign.open(out, command="screen", settings=settings, fresh=fresh) as campaign:
         return _run(campaign, lambda: candidates, "read", plan, card, hull, MODEL, progress)
 
@@ -129,6 +129,7 @@ def run_discover(
     settings = {**asdict(prompt), "relax": relax, **screening.settings(), "potential_version": info["potential"]}
     select = Stage("select", partial(select_stage, n=relax), "whole")
     plan = [_valid(), *_matching(screening), select, *stages, *_matching(screening, "_relaxed"), _rank()]
+    plan += _vibrations(screening)
     card = _run_card(command or "genmat discover", prompt.seed, {"model": prompt.model, **info})
     with Campaign.open(out, command="discover", settings=settings, fresh=fresh) as campaign:
         return _run(
@@ -330,6 +331,32 @@ def _rank() -> Stage:
         return candidate.results["doubt"]
 
     return Stage("rank", rank_stage, "whole", far)
+
+
+def _vibrations(screening: Screening) -> list[Stage]:
+    """The stage of vibrations, where some are asked for; its name tells of how many, so that a rerun may ask for more.
+
+    Raises:
+        GenmatError: phonopy is not installed.
+    """
+    if not screening.phonons:
+        return []
+    from importlib.util import find_spec
+
+    if find_spec("phonopy") is None:
+        raise GenmatError("--phonons: phonopy is not installed; run `pip install genmat[phonons]`")
+    from genmat.screening.potentials import load
+    from genmat.screening.vibrations import vibration_stage
+
+    def work(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+        potential = load(screening.potential, check=False, python=screening.python)
+        return vibration_stage(candidates, potential, screening.phonons)
+
+    def unstable(candidate: Candidate) -> str | None:
+        stable = candidate.results.get("dynamically_stable")
+        return "imaginary vibrations" if stable is False else None
+
+    return [Stage(f"vibrations_of_{screening.phonons}", work, "each", unstable)]
 
 
 def _digest(candidates: Sequence[Candidate]) -> str:

@@ -23,6 +23,7 @@ def screen(
     ray: opt.Ray = None,
     second: opt.Second = None,
     second_python: opt.SecondPython = None,
+    phonons: opt.Phonons = 0,
     fmax: opt.Fmax = 0.05,
     max_steps: opt.MaxSteps = 200,
     seed: opt.Seed = 0,
@@ -35,7 +36,7 @@ def screen(
     from genmat.cli.settings import Screening, processes
     from genmat.cli.summary import conclude, typed
 
-    where = (processes(workers, ray), seed, python, ray, second, second_python)
+    where = (processes(workers, ray), seed, python, ray, second, second_python, phonons)
     screening = Screening(potential, reference, known, fmax, max_steps, *where)
     with progress() as shown:
         outcome = run_screen(path, out, screening, fresh=fresh, command=typed(), progress=shown)

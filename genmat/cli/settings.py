@@ -65,6 +65,7 @@ class Screening:
         ray: address of a Ray cluster to relax on, ``local`` for one started here; None = processes of this machine.
         second: potential that gives a second opinion; None = no second opinion.
         second_python: interpreter of another environment in which that one runs.
+        phonons: vibrations of so many of the best; a rerun may ask for more without starting over.
     """
 
     potential: str = "chgnet"
@@ -78,10 +79,11 @@ class Screening:
     ray: str | None = None
     second: str | None = None
     second_python: str | None = None
+    phonons: int = 0
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: everything but where it is computed, and no secret; of files, their content."""
-        places = ("workers", "python", "ray", "second_python")
+        places = ("workers", "python", "ray", "second_python", "phonons")
         values = {name: value for name, value in asdict(self).items() if name not in places}
         contents = {f"content of {name}": fingerprint(paths) for name, paths in self._files()}
         return {**values, "reference": without_key(self.reference), **contents}
