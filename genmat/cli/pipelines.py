@@ -287,7 +287,7 @@ def _hull(screening: Screening, source: str) -> Any:
         return None
     from genmat.screening.reference import load_reference
 
-    hull = load_reference(screening.reference)
+    hull = load_reference(screening.reference, source)
     if hull.energy_source != source:
         raise GenmatError(
             f"{screening.potential}: its energies ({source}) cannot be placed on a hull made for {hull.energy_source}; "
