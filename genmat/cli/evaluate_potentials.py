@@ -23,7 +23,7 @@ def potentials(
     ] = None,
     elastic: Annotated[Path | None, typer.Option(help="matcalc's file of elastic moduli; without it, none.")] = None,
     n_pairs: Annotated[int, typer.Option(min=0, help="Pairs of known polymorphs.")] = 2000,
-    n_substituted: Annotated[int, typer.Option(min=0, help="Polymorphs made by substitution.")] = 150,
+    n_substituted: Annotated[int, typer.Option(min=0, help="Polymorphs made by substitution.")] = 200,
     n_eos: Annotated[int, typer.Option(min=0, help="Crystals for equations of state and modes at Γ.")] = 100,
     n_elastic: Annotated[int, typer.Option(min=0, help="Binaries for elastic moduli.")] = 120,
     workers: opt.Workers = None,

@@ -46,7 +46,7 @@ class Sizes:
     """
 
     pairs: int = 2000
-    substituted: int = 150
+    substituted: int = 200
     known: int = 100
     elastic: int = 120
     seed: int = 0

@@ -133,6 +133,9 @@ def judge(candidates: Sequence[Candidate], allowed: set[str] | None = None) -> l
         error, size = 1000 * np.abs(pick[name] - pick["dft"]), 1000 * np.abs(pick["dft"])
         text = f"MAE of energy differences, {'as stored' if name == 'input' else name}"
         baseline = (float(size.mean()), "no difference")
+        if name == "relaxed":
+            middle = (float(np.median(error)), "meV/atom", len(error), float(np.median(size)), "no difference", "lower")
+            figures.append(Figure("median_relaxed", "median error of energy differences, relaxed", *middle))
         figures.append(Figure(f"mae_{name}", text, float(error.mean()), "meV/atom", len(error), *baseline, "lower"))
     return [*figures, *_rank_figures(rows), *_survival(candidates)]
 
