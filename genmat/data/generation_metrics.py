@@ -119,30 +119,30 @@ def wilson(count: int, n: int, z: float = 1.959963984540054) -> tuple[float, flo
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def spacegroup_chi2(groups: Sequence[int], test: Mapping[int, float]) -> float:
+def spacegroup_chi2(groups: Sequence[int], test: Mapping[int, float]) -> float | None:
     """χ² of space groups against the test split: Σ (p - q)² / q over the test split's groups.
 
     p, q are shares; samples in groups the test split has not are left out and p is normalised without them: the
     definition of ``StatisticalEvaluator.get_sg_chi2``. A perfect generator has (K - 1) / n on average with K groups and
-    n samples (0.14 for 1,000), see `chi2_floor`. NaN without samples.
+    n samples (0.14 for 1,000), see `chi2_floor`. None without samples.
     """
     counts = Counter(group for group in groups if group in test)
     total = sum(counts.values())
     if not total:
-        return float("nan")
+        return None
     return float(sum((counts[group] / total - share) ** 2 / share for group, share in test.items()))
 
 
-def chi2_floor(n: int, test: Mapping[int, float]) -> float:
-    """`spacegroup_chi2` expected of n samples drawn from the test split itself."""
-    return (len(test) - 1) / n if n else float("nan")
+def chi2_floor(n: int, test: Mapping[int, float]) -> float | None:
+    """`spacegroup_chi2` expected of n samples drawn from the test split itself; None without samples."""
+    return (len(test) - 1) / n if n else None
 
 
-def distance(ours: Sequence[float], theirs: np.ndarray) -> float:
-    """Wasserstein (earth mover's) distance of two samples, in their unit; NaN without samples."""
+def distance(ours: Sequence[float], theirs: np.ndarray) -> float | None:
+    """Wasserstein (earth mover's) distance of two samples, in their unit; None without samples."""
     from scipy.stats import wasserstein_distance
 
-    return float(wasserstein_distance(ours, theirs)) if len(ours) else float("nan")
+    return float(wasserstein_distance(ours, theirs)) if len(ours) else None
 
 
 def sun(rows: Sequence[Judged], threshold: float, tier: str = "training", symmetric: bool = False) -> int:
@@ -162,12 +162,12 @@ def sun(rows: Sequence[Judged], threshold: float, tier: str = "training", symmet
 
 
 def share(count: int, n: int) -> dict[str, float]:
-    """A count with its share and the 95 % interval, all in percent."""
+    """A count with its share of n (0 of none) and the 95 % interval, in percent."""
     low, high = wilson(count, n)
     return {
         "count": count,
         "of": n,
-        "percent": 100 * count / n if n else float("nan"),
+        "percent": 100 * count / n if n else 0.0,
         "low": 100 * low,
         "high": 100 * high,
     }
@@ -228,8 +228,8 @@ def _relaxed(relaxed: Sequence[Judged], n: int) -> dict[str, Any]:
         "p1": share(sum(row.spacegroup_relaxed == 1 for row in relaxed), len(relaxed)),
         "new_templates": share(sum(bool(row.new_template) for row in fine), len(fine)),
         "stayed": share(sum(bool(row.stayed) for row in relaxed), len(relaxed)),
-        "rmsd_mean": float(np.mean(moved)) if moved else float("nan"),
-        "rmsd_median": float(np.median(moved)) if moved else float("nan"),
+        "rmsd_mean": float(np.mean(moved)) if moved else None,
+        "rmsd_median": float(np.median(moved)) if moved else None,
         "rmsd_n": len(moved),
     }
 
@@ -325,7 +325,8 @@ def agreement(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _spearman(x: np.ndarray, y: np.ndarray) -> float:
+def _spearman(x: np.ndarray, y: np.ndarray) -> float | None:
     from scipy.stats import spearmanr
 
-    return float(spearmanr(x, y).statistic) if len(x) > 2 else float("nan")
+    found = float(spearmanr(x, y).statistic) if len(x) > 2 else float("nan")
+    return None if np.isnan(found) else found

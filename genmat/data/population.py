@@ -146,13 +146,11 @@ def substituted(candidate: Candidate, seed: int = 0) -> Candidate:
     f elements are replaced among each other, lanthanides and actinides. Hydrogen and the noble gases stay. The volume
     follows the cubes of the atomic radii (Slater's).
     """
-    from pymatgen.core import Element
-
     structure = candidate.structure
     assert structure is not None
     rng = np.random.default_rng([seed, *candidate.id.encode()])
     before = sorted(structure.composition.elements, key=lambda element: element.Z)  # type: ignore[union-attr]
-    swap: dict[Any, Element] = {}
+    swap: dict[Any, Any] = {}
     for element in before:
         kin = [other for other in _kin(element) if other != element and other not in swap.values()]
         swap[element] = kin[rng.integers(len(kin))] if kin else element

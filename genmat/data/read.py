@@ -32,6 +32,7 @@ ID_COLUMNS = ("id", "material_id", "mp_id", "mbid", "immutable_id", "name", "ind
 PROPERTY_COLUMNS = {
     "formation_energy_per_atom": ("formation_energy_per_atom", "e_form", "ef_per_atom"),
     "e_above_hull": ("e_above_hull", "energy_above_hull"),
+    "log_likelihood": ("log_likelihood",),
     "split": ("split",),
 }
 """Known facts a table may carry beside its structures; they go into ``provenance["columns"]`` under these names."""

@@ -1,0 +1,95 @@
+"""Geometry for a crystal whose prototype is given: the model is told composition, space group and sites, and spells
+lattice and free coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from genmat.candidate import Candidate
+from genmat.crystal.composition import ATOMIC_NUMBER, reduce_amounts
+from genmat.crystal.prototype import Protostructure, sort_sites
+from genmat.crystal.realise import realise
+from genmat.crystal.wyckoff import LETTERS
+from genmat.errors import GenmatError
+from genmat.generation.decode import decode
+from genmat.generation.prototypes import PrototypeGrammar
+from genmat.generation.sampler import DEFAULT_MODEL, load_model
+from genmat.tokenization.sentence import parse
+from genmat.tokenization.vocabulary import hull_word
+
+
+class GeometryGrammar(PrototypeGrammar):
+    """Sentences of one decorated prototype: elements and positions are fixed, only the geometry is open.
+
+    Args:
+        proto: its geometry, if it has one, is not looked at.
+
+    Raises:
+        GenmatError: positions that cannot be occupied so, amounts beyond the vocabulary.
+    """
+
+    def __init__(self, proto: Protostructure):
+        elements = list(dict.fromkeys(site.element for site in proto.sites))
+        super().__init__(proto, elements, elements, max_atoms=proto.n_atoms)
+        amounts = reduce_amounts(proto.composition)
+        places: dict[str, list[int]] = {symbol: [] for symbol in self.order}
+        for site in proto.sites:
+            places[site.element].append(LETTERS.index(site.letter))
+        wanted = tuple((amounts[symbol], tuple(sorted(places[symbol]))) for symbol in self.order)
+        if wanted not in self.assignments:
+            raise GenmatError(f"{proto.label}: cannot be spelled; its amounts or positions are beyond the language")
+        self.assignments = (wanted,)
+
+
+def spell_stage(
+    candidates: Iterable[Candidate],
+    *,
+    model: str | Path | Any = DEFAULT_MODEL,
+    e_above_hull: float | None = None,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> Iterator[Candidate]:
+    """Give every living candidate the geometry the model spells for its protostructure.
+
+    Args:
+        candidates: with a protostructure; those without, and ones the language cannot spell, fail. ``trial`` in their
+            provenance (default 0) numbers geometries of one protostructure.
+        model: shipped name, folder, or a loaded model.
+        e_above_hull: energy above hull asked for, eV/atom; None asks for nothing.
+        temperature: of sampling; 0 takes the likeliest geometry, whatever the trial.
+        seed: with protostructure and trial it decides every draw.
+
+    Raises:
+        GenmatError: unknown model.
+    """
+    loaded = load_model(model) if isinstance(model, str | Path) else model
+    for candidate in candidates:
+        proto = candidate.protostructure
+        if candidate.failure is not None or proto is None:
+            yield candidate.fail("geometry", "no protostructure to spell")
+            continue
+        try:
+            grammar = GeometryGrammar(proto)
+        except GenmatError as error:
+            yield candidate.fail("geometry", str(error))
+            continue
+        condition = None if e_above_hull is None else grammar.vocab.ids[hull_word(e_above_hull)]
+        trial = candidate.provenance.get("trial", 0)
+        options = {"condition": condition, "temperature": temperature, "seed": _seed(seed, proto)}
+        yield _with_geometry(candidate, decode(loaded, grammar, trial, 1, **options)[0].ids)
+
+
+def _with_geometry(candidate: Candidate, ids: list[int]) -> Candidate:
+    spelled = parse(ids)
+    proto = Protostructure(spelled.spacegroup, sort_sites(list(spelled.sites)), spelled.lattice)
+    return candidate.replace(protostructure=proto, structure=realise(proto))
+
+
+def _seed(seed: int, proto: Protostructure) -> int:
+    """Other draws for another prototype, the same ones at every call."""
+    mixed = seed + proto.spacegroup
+    for site in proto.sites:
+        mixed = (mixed * 1_000_003 + 128 * ATOMIC_NUMBER[site.element] + ord(site.letter)) % 2**31
+    return mixed
