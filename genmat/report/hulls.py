@@ -9,7 +9,7 @@ from genmat.report.figures import ranked
 
 if TYPE_CHECKING:
     from genmat.candidate import Candidate
-    from genmat.screening.hull import Phase, ReferenceHull
+    from genmat.screening.hull import ReferenceHull
 
 ON_HULL = 1e-4
 """Energy above the hull (eV/atom) up to which a reference phase counts as on it: rounding of the solver."""
@@ -35,20 +35,21 @@ def hulls_of(candidates: Sequence[Candidate], reference: ReferenceHull, limit: i
         name = "-".join(elements)
         if name in found or not 2 <= len(elements) <= 6:
             continue
-        entries = [_entry(phase, elements, reference) for phase in reference.entries(elements)]
-        found[name] = {"elements": elements, "entries": entries}
+        found[name] = {"elements": elements, "entries": _entries(elements, reference)}
         if len(found) == limit:
             break
     return found
 
 
-def _entry(phase: Phase, elements: Sequence[str], reference: ReferenceHull) -> dict[str, Any]:
-    formula, _ = phase.unit
-    # nothing above the elements themselves can be on the hull: spares most of the linear programmes
-    above = 1.0 if phase.energy > ON_HULL else reference.e_above_hull(phase.fractions, phase.energy)[0]
-    return {
-        "formula": formula,
-        "x": [round(phase.fractions.get(element, 0.0), 6) for element in elements],
-        "formation_energy": float(phase.energy),
-        "on_hull": bool(above <= ON_HULL),
-    }
+def _entries(elements: Sequence[str], reference: ReferenceHull) -> list[dict[str, Any]]:
+    phases = reference.entries(elements)
+    above, _ = reference.e_above_hull_many([phase.fractions for phase in phases], [phase.energy for phase in phases])
+    return [
+        {
+            "formula": phase.unit[0],
+            "x": [round(phase.fractions.get(element, 0.0), 6) for element in elements],
+            "formation_energy": float(phase.energy),
+            "on_hull": bool(distance <= ON_HULL),
+        }
+        for phase, distance in zip(phases, above.tolist(), strict=True)
+    ]

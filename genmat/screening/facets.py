@@ -20,6 +20,7 @@ from genmat.screening.phases import Phase, PhaseTable, Rows, symbols_of
 from genmat.screening.simplex import FEASIBLE, Columns, invert, lowest_mixtures, runs
 
 WORTH = 256  # new facets that make a file worth writing
+DECIMALS = 12  # of weights
 MOST_READY = 200_000  # facets kept with planes and inverses; all others by their phases alone
 MOST_QUERIES = 8192  # answered together
 MOST_NUMBERS = 4_000_000  # in one array of heights, or in the matrices of the systems solved together (32 MB)
@@ -71,12 +72,13 @@ class Facets:
         self._n_ready = 0
         self._new = 0
 
-    def mixtures(self, rows: Rows, keep: bool = False) -> Mixtures:
+    def mixtures(self, rows: Rows, fresh: bool = False) -> Mixtures:
         """The mixture of least energy for each composition.
 
         Args:
             rows: Q compositions.
-            keep: write the facets found to disk if they are many.
+            fresh: use and keep no facet: of several mixtures of exactly equal energy it then does not depend on earlier
+                questions which one is found. Otherwise facets are kept, on disk too if many of them are new.
         """
         n, width = rows.numbers.shape
         found = Mixtures(np.full(n, np.nan), np.full((n, width), -1, np.int32), np.zeros((n, width)))
@@ -87,8 +89,8 @@ class Facets:
             a, end = np.searchsorted(sizes, [d, d + 1]).tolist()
             for b in range(a, end, MOST_QUERIES):
                 part = slice(b, min(b + MOST_QUERIES, end))
-                self._answer(systems, owner[part], order[part], rows.shares[order[part], :d], found)
-        if keep and self._path is not None and self._new >= WORTH:
+                self._answer(systems, owner[part], order[part], rows.shares[order[part], :d], found, fresh)
+        if self._path is not None and self._new >= WORTH:
             save_facets(self._path, self._known, len(self.table.formulas))
             self._new = 0
         return found
@@ -125,16 +127,40 @@ class Facets:
         return [blocks[part] for part in _parts(system) if part in blocks]
 
     def _answer(
-        self, systems: list[bytes], owner: np.ndarray, at: np.ndarray, targets: np.ndarray, found: Mixtures
+        self,
+        systems: list[bytes],
+        owner: np.ndarray,
+        at: np.ndarray,
+        targets: np.ndarray,
+        found: Mixtures,
+        fresh: bool,
     ) -> None:
         """Answer (q, d) targets, sorted by system, at their places ``at``: by facets known, the rest by new ones."""
-        present = [systems[i] for i in owner[np.diff(owner, prepend=-1) > 0].tolist()]
+        present = [systems[i] for i, _, _ in runs(owner)]
         self.fetch(present)
-        self._prepare(present)
-        missed = self._look_up(systems, owner, at, targets, found)
+        missed = np.arange(len(owner))
+        if not fresh:
+            self._prepare(present)
+            missed = self._look_up(systems, owner, at, targets, found)
         for a, b, columns in self._programmes(systems, owner[missed]):
             rows = missed[a:b]
-            self._solve(systems, columns, owner[rows], at[rows], targets[rows], found)
+            number = np.cumsum(np.diff(owner[rows], prepend=owner[rows[0]]) > 0)
+            optimum, phases = self._solve(columns, number, at[rows], targets[rows], found)
+            if not fresh:
+                self._keep([systems[k] for k, _, _ in runs(owner[rows])], number[optimum], phases[optimum])
+
+    def _write(self, at: np.ndarray, phases: np.ndarray, weights: np.ndarray, found: Mixtures) -> None:
+        """Write phases (q, d) and weights (q, d) to their places, and the energies they give.
+
+        Rounded weights, added up in turn: the same to the last bit whichever facet that holds a composition gave them.
+        """
+        weights = np.round(np.maximum(weights, 0.0), DECIMALS)
+        energies = np.zeros(len(at))
+        for k in range(phases.shape[1]):
+            energies += weights[:, k] * self.table.energies[phases[:, k]]
+        found.energies[at] = energies
+        found.phases[at, : phases.shape[1]] = phases
+        found.weights[at, : phases.shape[1]] = weights
 
     # -- known facets ---------------------------------------------------------------------------------------------
 
@@ -175,9 +201,8 @@ class Facets:
             return np.arange(len(owner))
         ready = [self._ready[systems[s]] for s, _, _ in known]
         starts = np.cumsum([0, *(len(facets.planes) for facets in ready)]).tolist()
-        phases, planes, inverses = (
-            np.concatenate([getattr(f, name) for f in ready]) for name in ("phases", "planes", "inverses")
-        )
+        phases = np.concatenate([facets.phases for facets in ready])
+        inverses = np.concatenate([facets.inverses for facets in ready])
         best = np.zeros(len(owner), int)
         inside = np.zeros(len(owner), bool)
         for (_, a, b), start, facets in zip(known, starts, ready, strict=False):
@@ -194,11 +219,7 @@ class Facets:
                         best[q] = start + _same_plane(facets, targets[q])
             weights[out] = (inverses[best[out]] @ targets[out][:, :, None])[:, :, 0]
             inside[out] = weights[out].min(axis=1) >= -FEASIBLE
-        done, d = at[inside], targets.shape[1]
-        best = best[inside]
-        found.energies[done] = np.einsum("qj,qj->q", planes[best], targets[inside])
-        found.phases[done, :d] = phases[best]
-        found.weights[done, :d] = weights[inside]
+        self._write(at[inside], phases[best[inside]], weights[inside], found)
         return np.flatnonzero(~inside)
 
     # -- new facets -----------------------------------------------------------------------------------------------
@@ -214,33 +235,28 @@ class Facets:
                 begin, size, columns = b, 0, []
 
     def _solve(
-        self,
-        systems: list[bytes],
-        columns: list[Columns],
-        owner: np.ndarray,
-        at: np.ndarray,
-        targets: np.ndarray,
-        found: Mixtures,
-    ) -> None:
-        """Answer targets by linear programmes, ``columns`` one per system in order; keep the facets of their bases."""
-        number = np.cumsum(np.diff(owner, prepend=owner[0]) > 0)
-        optimum = lowest_mixtures(columns, number, targets)
+        self, columns: list[Columns], owner: np.ndarray, at: np.ndarray, targets: np.ndarray, found: Mixtures
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Answer targets by the linear programmes of their systems: which bases are facets, and their (q, d) phases."""
+        optimum = lowest_mixtures(columns, owner, targets)
         starts = np.cumsum([0, *(len(c.ids) for c in columns)])
-        phases = np.concatenate([c.ids for c in columns])[starts[number][:, None] + optimum.basis]
-        d = targets.shape[1]
+        phases = np.concatenate([c.ids for c in columns])[starts[owner][:, None] + optimum.basis]
         weights = (optimum.inverse @ targets[:, :, None])[:, :, 0]
-        found.energies[at] = np.einsum("qi,qi->q", weights, self.table.energies[phases])
-        found.phases[at, :d] = phases
-        found.weights[at, :d] = weights
+        order = phases.argsort(axis=1)
+        phases = np.take_along_axis(phases, order, axis=1)
+        self._write(at, phases, np.take_along_axis(weights, order, axis=1), found)
         self.solved += len(at)
-        valid = optimum.valid
-        facets = np.unique(np.column_stack([owner[valid], np.sort(phases[valid], axis=1)]), axis=0)
+        return optimum.valid, phases
+
+    def _keep(self, systems: list[bytes], owner: np.ndarray, phases: np.ndarray) -> None:
+        """Remember facets: (q, d) phases of the systems they belong to."""
+        facets = np.unique(np.column_stack([owner, phases]), axis=0)
         self._new += len(facets)
-        for system, a, b in runs(facets[:, 0]):
-            new = facets[a:b, 1:].astype(np.int32)
-            old = self._known.get(systems[system])
-            self._known[systems[system]] = new if old is None else np.concatenate([old, new])
-            self._ready.pop(systems[system], None)
+        for number, a, b in runs(facets[:, 0]):
+            system, new = systems[number], facets[a:b, 1:].astype(np.int32)
+            old = self._known.get(system)
+            self._known[system] = new if old is None else np.concatenate([old, new])
+            self._ready.pop(system, None)
 
 
 def _parts(system: bytes) -> Iterator[bytes]:

@@ -71,9 +71,9 @@ class Decompositions(Sequence[str]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         units = [(*phase.unit, weight) for phase, weight in self.parts(index) if weight > SHARE]
-        moles = sorted(((weight / atoms, name) for name, atoms, weight in units), key=lambda m: (-m[0], m[1]))
-        total = sum(mole for mole, _ in moles)
-        return " + ".join(f"{mole / total:.2f} {name}" for mole, name in moles)
+        total = sum(weight / atoms for _, atoms, weight in units)
+        moles = sorted((-round(weight / atoms / total, 6), name) for name, atoms, weight in units)
+        return " + ".join(f"{-mole:.2f} {name}" for mole, name in moles)
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,7 @@ class ReferenceHull:
         """Distance to the hull of the reference phases, eV/atom, and what the composition decomposes into.
 
         Negative when it lies below all mixtures of them. Shares are of formula units: ``"0.50 BaO + 0.50 TiO2"``.
+        The same to the last bit whatever was asked before.
 
         Raises:
             GenmatError: an element without reference, or no composition at all.
@@ -126,7 +127,7 @@ class ReferenceHull:
         rows, failures = read_mappings([shares])
         if failures:
             raise GenmatError(f"{composition}: {failures[0]}")
-        mixtures = self.facets.mixtures(rows)
+        mixtures = self.facets.mixtures(rows, fresh=True)
         return e_form - float(mixtures.energies[0]), Decompositions(self.facets.table, mixtures, {})[0]
 
     def e_above_hull_many(
@@ -136,6 +137,9 @@ class ReferenceHull:
         elements: Sequence[str] | None = None,
     ) -> tuple[np.ndarray, Decompositions]:
         """`e_above_hull` of many compositions at once; facets found on the way are kept on disk for the next process.
+
+        Energies are those of `e_above_hull` to rounding (1e-12), and so are decompositions, unless several have exactly
+        the same energy: then one of them is given.
 
         A batch does not fail for one of its rows: where a composition cannot be read or has an element without
         reference the energy is NaN, the decomposition empty, and ``decompositions.failures`` gives the reason.
@@ -163,7 +167,7 @@ class ReferenceHull:
             missing = [ELEMENTS[number - 1] for number in numbers[~covered[numbers]].tolist()]
             failures[i] = f"{', '.join(missing)}: no elemental reference in {self.source}; leave the element out"
         rows = Rows(np.where(without[:, None], 0, rows.numbers).astype(np.uint8), rows.shares)
-        mixtures = self.facets.mixtures(rows, keep=True)
+        mixtures = self.facets.mixtures(rows)
         return energies - mixtures.energies, Decompositions(self.facets.table, mixtures, failures)
 
     def entries(self, elements: Iterable[str]) -> list[Phase]:
