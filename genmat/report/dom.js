@@ -70,6 +70,7 @@ function status(row) {
   if (row.shortlisted) return { key: "short", label: "Shortlist", mark: "★" };
   if (row.unique === false) return { key: "known", label: "Duplicate", mark: "≡" };
   if (row.novel === false) return { key: "known", label: "Known", mark: "≡" };
+  if (row.doubt && row.e_above_hull <= data.near) return { key: "open", label: "Doubted", mark: "?" };
   if (row.e_above_hull === null) return { key: "open", label: "No energy", mark: "○" };
   return { key: "alive", label: "Above", mark: "△" };
 }

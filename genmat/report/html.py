@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from genmat.candidate import Candidate
 
 HERE = Path(__file__).parent
-SCRIPTS = ("dom.js", "scene.js", "viewer.js", "charts.js", "hull.js", "table.js", "app.js")
+SCRIPTS = ("dom.js", "scene.js", "doubt.js", "viewer.js", "charts.js", "hull.js", "table.js", "app.js")
 """Page scripts, in the order they are joined into one."""
 
 STAGES = {
@@ -36,6 +36,8 @@ STAGES = {
     "select": ("Selected", "chosen for relaxation"),
     "relax": ("Relaxed", "cell and positions at rest"),
     "hull": ("Placed on the hull", "energy against competing phases"),
+    "doubt": ("Doubted", "90 % interval and probability of stability"),
+    "second": ("Judged again", "by a second potential, on its own scale"),
     "rank": ("Near the hull", f"within {1000 * figures.NEAR_HULL:.0f} meV/atom"),
 }
 """Name and one-line meaning of the funnel's stages; other stages appear under their own name."""
@@ -214,6 +216,7 @@ def duration(seconds: float | None) -> str:
 LABELS = {
     "hull_source": "Reference hull",
     "reference": "How it was made",
+    "doubt": "How far to believe it",
     "e_above_hull": "Energy above hull",
     "elapsed_s": "Wall time (s)",
     "n": "Candidates asked for",

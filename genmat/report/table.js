@@ -9,7 +9,10 @@ const FIELDS = [
     cell: (row) => el("button", { type: "button", class: "link", "data-candidate": row.index,
       onclick: () => select(row, true) }, ...formula(row.formula)) },
   { key: "e_above_hull", title: "Above hull", unit: "meV/atom", numeric: true, value: (row) => row.e_above_hull,
-    cell: (row) => mev(row.e_above_hull) },
+    cell: (row) => [mev(row.e_above_hull), row.interval_low === null ? ""
+      : el("span", { class: "why range" }, `${mev(row.interval_low)} to ${mev(row.interval_high)}`)] },
+  ...(anyProbability ? [{ key: "p_stable", title: "Stable", unit: "probability", numeric: true, value: (row) => row.p_stable,
+    cell: (row) => percent(row.p_stable) }] : []),
   { key: "spacegroup", title: "Space group", value: (row) => row.spacegroup,
     cell: (row) => [...spacegroup(row.spacegroup), row.spacegroup ? el("span", { class: "quiet" }, ` ${row.spacegroup}`) : ""] },
   { key: "n_atoms", title: "Atoms", numeric: true, value: (row) => row.n_atoms, cell: (row) => String(row.n_atoms ?? "–") },
@@ -22,7 +25,7 @@ const FIELDS = [
   { key: "status", title: "Status", value: (row) => `${"short alive open known failed".split(" ").indexOf(status(row).key)}${row.failure || ""}`,
     cell: (row) => {
       const state = status(row);
-      const why = row.failure || (state.key === "known" ? row.known_as : "");
+      const why = row.failure || (state.key === "known" ? row.known_as : row.doubt) || "";
       return [el("span", { class: `tag tag-${state.key}` }, el("span", { "aria-hidden": "true" }, `${state.mark} `), state.label),
         why ? el("span", { class: "why" }, why) : ""];
     } },

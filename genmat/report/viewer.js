@@ -100,6 +100,7 @@ function facts(row) {
       row.known_as ? ` (${row.known_as})` : ""),
     fact("Space group", ...spacegroup(row.spacegroup), row.spacegroup ? ` (${row.spacegroup})` : ""),
     fact("Above hull", el("strong", {}, mev(row.e_above_hull)), " meV/atom"),
+    ...doubtFacts(row),
     row.decomposition ? fact("Competes with", ...decomposition(row.decomposition)) : null,
     fact("Formation energy", number(row.formation_energy, 3), " eV/atom"),
     row.max_force === null ? null : fact("Largest force", number(row.max_force, 3), " eV/Å"),
@@ -192,6 +193,7 @@ function initCards() {
       row.e_above_hull === null ? null : el("span", { class: "card-note" },
         ...(Math.abs(row.e_above_hull) < 0.0005 ? ["on the hull"] : [row.e_above_hull > 0 ? "above " : "below ",
           ...(row.decomposition ? decomposition(row.decomposition) : ["the hull"])])),
+      row.p_stable === null ? null : el("span", { class: "card-note" }, el("b", {}, percent(row.p_stable)), " stable"),
       el("span", { class: "sr" }, ". Show in the 3D viewer.")))));
   const first = chosen[0] || rows.find((row) => data.structures[row.index]) || rows[0];
   if (first) select(first);

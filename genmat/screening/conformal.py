@@ -110,7 +110,8 @@ def quantiles(scores: np.ndarray, coverage: float) -> Quantiles:
     """
     ordered, n = np.sort(scores), len(scores)
     tail = (1 - coverage) / 2
-    lower, upper = math.floor((n + 1) * tail), math.ceil((n + 1) * (1 - tail))
+    rank = round((n + 1) * tail, 9)  # a whole number must not be missed by rounding
+    lower, upper = math.floor(rank), math.ceil(n + 1 - rank)
     grid = np.quantile(ordered, np.linspace(0, 1, GRID + 1))
     return Quantiles(
         n, float(ordered[max(lower, 1) - 1]), float(ordered[min(upper, n) - 1]), tuple(round(float(g), 5) for g in grid)

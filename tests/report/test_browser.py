@@ -226,3 +226,26 @@ def test_markup_in_user_data_does_nothing(page, candidates, tmp_path):
     assert page.evaluate("window.hacked") is None
     assert page.evaluate("document.querySelectorAll('img').length") == 0
     assert page.problems() == []
+
+
+def test_doubt_is_shown(page, candidates, page_inputs, tmp_path):
+    """Interval and probability in card, viewer and table; a disagreement takes a candidate off the shortlist."""
+    told = {"e_above_hull_low": -0.03, "e_above_hull_high": 0.11, "p_stable": 0.62}
+    judged = [c.add(**told) if c.results.get("e_above_hull") is not None else c for c in candidates]
+    best = next(i for i, c in enumerate(judged) if c.id == "c1")
+    judged[best] = judged[best].add(
+        second_potential="m3gnet-x", second_e_above_hull=0.2, second_rmsd=None, doubt="m3gnet-x disagrees"
+    )
+    page.events.clear()
+    page.open(write_report(judged, tmp_path / "doubt.html", **page_inputs))
+    page.wait("document.querySelectorAll('#table-body tr').length")
+    assert column(page, "p_stable")[0] == "62 %" and "−30 to 110" in column(page, "e_above_hull")[0]
+    assert [text.startswith("? Doubted") for text in column(page, "status")].count(True) == 1
+    assert "62 % stable" in page.evaluate("document.getElementById('cards').innerText")
+    page.evaluate(
+        "[...document.querySelectorAll('#table-body button.link')].find(b => b.innerText.startsWith('NaCl')).click()"
+    )
+    facts = page.evaluate("document.getElementById('viewer-facts').innerText")
+    assert "another structure" in facts and "200 meV/atom above its own hull" in facts and "disagrees" in facts
+    assert page.evaluate("document.querySelectorAll('#viewer-facts .strip-interval').length") == 1
+    assert page.problems() == []

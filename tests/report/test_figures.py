@@ -36,6 +36,15 @@ def test_rows_hold_no_infinite_number():
     assert figures.ranked([odd]) == [odd]
 
 
+def test_rows_tell_the_doubt(candidates):
+    told = {"e_above_hull_low": -0.03, "e_above_hull_high": 0.11, "p_stable": 0.62, "second_potential": "m3gnet-x"}
+    odd = candidates[0].add(**told, second_e_above_hull=0.2, second_rmsd=None, doubt="m3gnet-x disagrees")
+    row = dict(zip(figures.COLUMNS, figures.row(odd, False), strict=True))
+    assert (row["interval_low"], row["interval_high"], row["p_stable"]) == (-0.03, 0.11, 0.62)
+    assert (row["second_potential"], row["second_e_above_hull"], row["second_rmsd"]) == ("m3gnet-x", 0.2, None)
+    assert row["doubt"] == "m3gnet-x disagrees" and not figures.on_shortlist(odd)
+
+
 def test_composition_is_atomic_fractions(candidates):
     sto = next(c for c in candidates if c.id == "c0")
     row = dict(zip(figures.COLUMNS, figures.row(sto, True), strict=True))
