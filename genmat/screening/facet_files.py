@@ -36,23 +36,32 @@ def load_facets(path: Path, n_phases: int) -> dict[bytes, np.ndarray]:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        known: dict[bytes, np.ndarray] = {}
-        for d in sorted(int(name.removeprefix("phases")) for name in arrays if name.startswith("phases")):
-            phases, systems, counts = (arrays[f"{what}{d}"] for what in ("phases", "systems", "counts"))
-            fits = phases.shape == (counts.sum(), d) and systems.shape == (len(counts), d)
-            if not fits or phases.min(initial=0) < 0 or phases.max(initial=0) >= n_phases:
-                raise ValueError("not facets of this table")
-            ends = np.cumsum(counts)
-            for system, a, b in zip(systems, (ends - counts).tolist(), ends.tolist(), strict=True):
-                known[system.tobytes()] = phases[a:b]
-        return known
+            arrays = {int(name): file[name] for name in file.files}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = None
+    if arrays is None or not all(_fits(d, rows, n_phases) for d, rows in arrays.items()):
         with contextlib.suppress(OSError):
             path.unlink()
         return {}
+    known: dict[bytes, np.ndarray] = {}
+    for d, rows in arrays.items():
+        numbers, phases = rows[:, :d].astype(np.uint8), rows[:, d:]
+        new = np.ones(len(rows), bool)
+        new[1:] = (numbers[1:] != numbers[:-1]).any(axis=1)
+        first = np.flatnonzero(new)
+        for system, a, b in zip(numbers[first], first.tolist(), [*first[1:].tolist(), len(rows)], strict=True):
+            known[system.tobytes()] = phases[a:b]
+    return known
+
+
+def _fits(d: int, rows: np.ndarray, n_phases: int) -> bool:
+    """Whether an array is (F, d atomic numbers and d phases)."""
+    if rows.ndim != 2 or rows.shape[1] != 2 * d or rows.dtype != np.int32 or not len(rows):
+        return False
+    numbers, phases = rows[:, :d], rows[:, d:]
+    return bool(numbers.min() > 0 and numbers.max() < 256 and phases.min() >= 0 and phases.max() < n_phases)
 
 
 def save_facets(path: Path, known: dict[bytes, np.ndarray], n_phases: int) -> None:
@@ -60,19 +69,14 @@ def save_facets(path: Path, known: dict[bytes, np.ndarray], n_phases: int) -> No
 
     Of two processes writing at once the later wins: what the other found is lost, never wrong.
     """
-    merged = load_facets(path, n_phases)
-    for system, phases in known.items():
-        old = merged.get(system)
-        both = phases if old is None else np.unique(np.concatenate([old, phases]), axis=0)
-        merged[system] = both
-    sizes: dict[int, list[bytes]] = defaultdict(list)
-    for system in merged:
-        sizes[len(system)].append(system)
-    arrays = {}
-    for d, systems in sizes.items():
-        arrays[f"systems{d}"] = np.frombuffer(b"".join(systems), np.uint8).reshape(-1, d)
-        arrays[f"counts{d}"] = np.array([len(merged[system]) for system in systems], np.int32)
-        arrays[f"phases{d}"] = np.concatenate([merged[system] for system in systems]).astype(np.int32)
+    parts: dict[int, list[np.ndarray]] = defaultdict(list)
+    for some in (load_facets(path, n_phases), known):
+        for d in {len(system) for system in some}:
+            systems = [system for system in some if len(system) == d]
+            numbers = np.frombuffer(b"".join(systems), np.uint8).reshape(-1, d)
+            numbers = numbers.repeat([len(some[system]) for system in systems], axis=0)
+            parts[d].append(np.hstack([numbers.astype(np.int32), np.concatenate([some[s] for s in systems])]))
+    arrays = {str(d): np.unique(np.concatenate(rows), axis=0).astype(np.int32) for d, rows in parts.items()}
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
