@@ -230,6 +230,21 @@ def test_batch_of_all_kinds():
         hull.e_above_hull_many(["BaO", {"Ba": 1}], [0.0, 1.0])
 
 
+def test_one_question_does_not_depend_on_those_before():
+    """Coplanar phases: which of the equal mixtures is named must not change when a campaign is resumed."""
+    formulas = [f"Li{a}O{b}P{c}" for a in range(1, 4) for b in range(1, 4) for c in range(1, 4)]
+    queries = ["Li5O4P3", "LiOP", "Li7O8P9", "Li2O3P4"]
+
+    def hull() -> ReferenceHull:
+        return ReferenceHull("t", dict.fromkeys(SYMBOLS, 0.0), group_phases(formulas, [-1.0] * 27), "t")
+
+    alone = [hull().e_above_hull(query, 0.0) for query in queries]
+    used = hull()
+    used.e_above_hull_many(formulas + queries[::-1], np.zeros(31))
+    assert [used.e_above_hull(query, 0.0) for query in reversed(queries)] == alone[::-1]
+    assert [above for above, _ in alone] == pytest.approx([1.0] * 4, abs=1e-12)
+
+
 def test_remote_phases_are_asked_for_once():
     """One question per chemical system, subsystems included; nothing written."""
     asked = []
