@@ -25,14 +25,20 @@ SPRING = 6.0  # eV/Å² between nearest neighbours; rescaled from the first step
 SPRING_DECAY = 3.0
 SIDEWAYS = 0.15  # stiffness across a spring relative to along it
 TRUST_START, TRUST_MAX = 0.15, 0.4  # Å, largest displacement of an atom in one step
+TRUST_CAREFUL = 0.1  # Å, the same in a second attempt
 STRAIN_LENGTH = 4.0  # Å: a strain of 0.05 counts as a displacement of 0.2 Å
 NOISE = 1e-4  # eV, single-precision scatter of an energy
+PROMISE = 1e-4  # eV/atom the model may still expect to gain where a minimisation ends
 SMALLEST_VOLUME = 1.5  # Å³/atom; a third of the densest solid's
 
 # the six independent strains, as (3, 3) symmetric unit matrices
 _STRAINS = np.zeros((6, 3, 3))
 for _k, (_a, _b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
     _STRAINS[_k, _a, _b] = _STRAINS[_k, _b, _a] = 1.0 if _a == _b else np.sqrt(0.5)
+
+
+class _Runaway(RelaxationError):
+    """The cell exploded or collapsed."""
 
 
 @dataclass(frozen=True)
@@ -174,40 +180,79 @@ def descend(
     """
     problem = _Problem(structure, basis)
     model = spring_hessian(structure) if hessian is None else hessian
-    h = problem.reduce(model)
-    x = np.zeros(len(h))
-    here = problem.judge(x, (yield problem.geometry(x)))
-    start, steps, trust, fresh, seconds = here.energy, 1, TRUST_START, hessian is None, here.seconds
-    while here.worst > fmax and steps < max_steps and len(x):
-        if seconds > budget:
-            raise RelaxationError(f"time budget used up after {steps} steps")
-        step, clipped = _step(h, here.gradient, problem, trust)
-        there = problem.judge(x + step, (yield problem.geometry(x + step)))
-        steps, seconds = steps + 1, seconds + there.seconds
-        change, expected = there.energy - here.energy, here.gradient @ step + step @ h @ step / 2
-        h = _update(h, step, there.gradient - here.gradient, fresh)
-        fresh = False
-        if change > NOISE and not there.worst < 0.5 * here.worst:  # uphill: stay, look closer
-            trust = 0.35 * problem.size(step)
-            if trust < 1e-5:
+    origin = np.zeros(problem.dof)
+    first = problem.judge(origin, (yield problem.geometry(origin)))
+    steps, seconds, fled = 1, first.seconds, ""
+    for longest in (TRUST_MAX, TRUST_CAREFUL):
+        search = _Search(problem, first, problem.reduce(model), fresh=hessian is None, longest=longest)
+        try:
+            while steps < max_steps and not search.ended(fmax):
+                if seconds > budget:
+                    raise RelaxationError(f"time budget used up after {steps} steps")
+                x = search.propose()
+                there = problem.judge(x, (yield problem.geometry(x)))
+                steps, seconds = steps + 1, seconds + there.seconds
+                search.learn(there)
+            if longest == TRUST_MAX or search.ended(fmax):
                 break
-            continue
-        ratio = change / min(expected, -1e-12)
-        if ratio < 0.25 and change > -NOISE:
-            trust = max(0.5 * trust, 5e-3)
-        elif ratio > 0.6 and clipped:
-            trust = min(1.8 * trust, TRUST_MAX)
-        x, here = x + step, there
-    final, hessian = problem.geometry(x), problem.expand(h, model)
-    return Minimum(final, here.energy, here.worst, here.worst <= fmax, steps, hessian, start, seconds)
+            raise RelaxationError(fled)
+        except _Runaway as error:  # long steps may jump over a barrier into a hole of the potential
+            fled = str(error)
+            if longest == TRUST_CAREFUL:
+                raise
+    end, learnt = search.here, problem.expand(search.h, model)
+    return Minimum(
+        problem.geometry(end.x), end.energy, end.worst, end.worst <= fmax, steps, learnt, first.energy, seconds
+    )
 
 
-def _step(h: np.ndarray, gradient: np.ndarray, problem: _Problem, trust: float) -> tuple[np.ndarray, bool]:
-    values, vectors = np.linalg.eigh(h)
-    values = np.maximum(np.abs(values), 1e-3 * max(abs(values[-1]), 1.0))
-    step = -(vectors / values) @ (vectors.T @ gradient)
-    size = problem.size(step)
-    return (step * (trust / size), True) if size > trust else (step, False)
+class _Search:
+    """Where a minimisation stands: the best place so far, the model Hessian there and how far it is trusted."""
+
+    def __init__(self, problem: _Problem, here: _Place, h: np.ndarray, *, fresh: bool, longest: float) -> None:
+        self.problem, self.here, self.h, self.fresh, self.longest = problem, here, h, fresh, longest
+        self.trust, self.stuck = min(TRUST_START, longest), False
+        self._look()
+
+    def _look(self) -> None:
+        """Newton step of the model from here, and the energy (eV) it promises."""
+        if not len(self.h):
+            self.newton, self.promise = self.here.x, 0.0
+            return
+        values, vectors = np.linalg.eigh(self.h)
+        values = np.maximum(np.abs(values), 1e-3 * max(abs(values[-1]), 1.0))
+        slope = vectors.T @ self.here.gradient
+        self.newton, self.promise = -vectors @ (slope / values), float((slope**2 / values).sum() / 2)
+
+    def ended(self, fmax: float) -> bool:
+        """No force above ``fmax`` (eV/Å) and hardly an energy to gain, or no way on."""
+        settled = self.here.worst <= fmax and self.promise <= PROMISE * self.problem.n
+        return settled or self.stuck or not len(self.h)
+
+    def propose(self) -> np.ndarray:
+        """The next place to look at."""
+        size = self.problem.size(self.newton)
+        self.clipped = size > self.trust
+        self.step = self.newton * (self.trust / size) if self.clipped else self.newton
+        return self.here.x + self.step
+
+    def learn(self, there: _Place) -> None:
+        """Correct the model by what was found, and move there unless it is uphill."""
+        here, step = self.here, self.step
+        change, expected = there.energy - here.energy, here.gradient @ step + step @ self.h @ step / 2
+        self.h = _update(self.h, step, there.gradient - here.gradient, self.fresh)
+        self.fresh = False
+        if change > NOISE and not there.worst < 0.5 * here.worst:  # uphill: stay, look closer
+            self.trust = 0.35 * self.problem.size(step)
+            self.stuck = self.trust < 1e-5
+        else:
+            ratio = change / min(expected, -1e-12)
+            if ratio < 0.25 and change > -NOISE:
+                self.trust = max(0.5 * self.trust, 5e-3)
+            elif ratio > 0.6 and self.clipped:
+                self.trust = min(1.8 * self.trust, self.longest)
+            self.here = there
+        self._look()
 
 
 def _update(h: np.ndarray, s: np.ndarray, y: np.ndarray, fresh: bool) -> np.ndarray:
@@ -226,8 +271,9 @@ def _update(h: np.ndarray, s: np.ndarray, y: np.ndarray, fresh: bool) -> np.ndar
 
 @dataclass(frozen=True)
 class _Place:
-    """Energy (eV), gradient in the allowed directions, largest generalised force (eV/Å), seconds it took."""
+    """A point of a problem: energy (eV), gradient, largest generalised force (eV/Å), seconds its evaluation took."""
 
+    x: np.ndarray
     energy: float
     gradient: np.ndarray
     worst: float
@@ -245,6 +291,7 @@ class _Problem:
         self.n = len(structure)
         self.positions, self.matrix = structure.cart_coords, structure.lattice.matrix
         self.volume = structure.volume
+        self.dof = 3 * self.n + 6 if basis is None else basis.shape[1]
 
     def reduce(self, full: np.ndarray) -> np.ndarray:
         """A Hessian of all degrees of freedom, in the allowed directions."""
@@ -278,9 +325,9 @@ class _Problem:
         deform = np.eye(3) + strain
         swell = np.linalg.det(deform)
         if not 0.2 < swell < 5:
-            raise RelaxationError("cell exploded" if swell > 1 else "cell collapsed")
+            raise _Runaway("cell exploded" if swell > 1 else "cell collapsed")
         if swell < 1 and swell * self.volume < SMALLEST_VOLUME * self.n:
-            raise RelaxationError("cell collapsed")
+            raise _Runaway("cell collapsed")
         positions = (self.positions + moved) @ deform
         return Structure(Lattice(self.matrix @ deform), self.species, positions, coords_are_cartesian=True)
 
@@ -304,5 +351,5 @@ class _Problem:
         inside = full if self.basis is None else self.basis @ gradient
         atoms = inside[: 3 * self.n].reshape(-1, 3)
         pull = np.linalg.norm(atoms - atoms.mean(0), axis=1).max()
-        stretch = np.abs(np.einsum("k,kab->ab", inside[3 * self.n :], _STRAINS)).max() / self.n
-        return _Place(energy, gradient, float(max(pull, stretch)), point.seconds)
+        stretch = np.linalg.norm(np.einsum("k,kab->ab", inside[3 * self.n :], _STRAINS), axis=1).max() / self.n
+        return _Place(x, energy, gradient, float(max(pull, stretch)), point.seconds)
