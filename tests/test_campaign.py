@@ -11,7 +11,7 @@ import pytest
 
 from genmat.campaign import Campaign, Stage
 from genmat.candidate import Candidate
-from genmat.errors import GenmatError
+from genmat.errors import GenmatError, RunError
 from genmat.screening.funnel import group_reasons, run_funnel
 
 
@@ -155,6 +155,29 @@ def test_unwritable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(GenmatError, match="cannot write there"):
         start(tmp_path / "file" / "out")
+
+
+def test_full_disk_loses_nothing(tmp_path: Path) -> None:
+    """The file cannot grow: one line that says what to do; with space again, only what is missing is computed."""
+    seen: list[str] = []
+
+    def long(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+        for candidate in candidates:
+            seen.append(candidate.id)
+            yield candidate.add(text="x" * 5000)
+
+    with start(tmp_path) as campaign:
+        pages = campaign._db.execute("PRAGMA page_count").fetchone()[0]
+        everyone = campaign.source(make)
+        campaign._db.execute(f"PRAGMA max_page_count = {pages + 6}")
+        with pytest.raises(RunError, match="database or disk is full; free some space and run the same command again"):
+            campaign.run(Stage("long", long), everyone)
+    stopped = len(seen)
+    assert 1 < stopped < 6
+    with start(tmp_path) as campaign:
+        done = campaign.run(Stage("long", long), campaign.source(make))
+    assert [len(c.results["text"]) for c in done] == [5000] * 6
+    assert seen[stopped:] == [f"c{index}" for index in range(stopped - 1, 6)]  # the last one was not recorded
 
 
 def test_repeated_id_is_refused(tmp_path: Path) -> None:
