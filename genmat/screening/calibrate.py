@@ -177,7 +177,7 @@ def _probabilities(
 def _correlations(table: pd.DataFrame, members: Sequence) -> dict[str, Any]:
     """Error correlation between all potentials evaluated, in their own element references, by source of crystals."""
     known = {member.source for member in members}
-    others = [c for c in table.columns if "-" in str(c) and c not in known and table[c].notna().sum() > 100]
+    others = [str(c) for c in table.columns if "-" in str(c) and c not in known and int(table[c].count()) > 100]
     sources = {members[0].name: members[0].source, **{name: name for name in others}}
     everyone = [*members, *scores.committee(table, sources, members[0].references)[1:]]
     energies, truth = scores.formations(table, everyone), table.e_form.to_numpy(float)

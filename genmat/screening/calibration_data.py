@@ -196,7 +196,7 @@ def read_work(db: sqlite3.Connection) -> pd.DataFrame:
     for *head, relaxed, results in db.execute(f"SELECT {columns} FROM crystal WHERE same = 1 ORDER BY place, source"):
         composition = _structure(relaxed).composition
         found = json.loads(results)
-        row = dict(zip(("id", "source", "weight", "e_form", "e_hull"), head, strict=True))
+        row: dict[str, Any] = dict(zip(("id", "source", "weight", "e_form", "e_hull"), head, strict=True))
         row["composition"] = {element.symbol: float(count) for element, count in composition.items()}
         kept = {key: found.get(key) for key in ("volume_change", "converged", "energy_initial_per_atom")}
         rows.append({**row, **kept, **energies.get(head[0], {})})

@@ -98,7 +98,7 @@ class Quantiles:
     def below(self, score: np.ndarray | float) -> np.ndarray:
         """Share of calibration scores up to `score`, shrunk by the one crystal that is to come: never 0 or 1."""
         share = np.interp(score, self.grid, np.linspace(0.0, 1.0, len(self.grid)))
-        return (share * self.n + 0.5) / (self.n + 1)
+        return np.asarray((share * self.n + 0.5) / (self.n + 1))
 
 
 def quantiles(scores: np.ndarray, coverage: float) -> Quantiles:
@@ -154,7 +154,8 @@ class Conformal:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Conformal:
         """What `to_dict` wrote."""
-        scale = Scale(**{k: tuple(v) if isinstance(v, list) else v for k, v in data["scale"].items()})
+        listed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["scale"].items()}
+        scale = Scale(**listed)
         groups = {name: Quantiles(**{**q, "grid": tuple(q["grid"])}) for name, q in data["groups"].items()}
         return cls(scale, groups, data["coverage"])
 

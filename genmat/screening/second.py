@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from genmat.screening.potentials.base import Potential
 
 Relax = Callable[[Iterable[Candidate]], Iterator[Candidate]]
+MP2020 = "dft:MP2020"
 CHANGED = 0.005
 """eV/atom a second potential must gain on the way to another structure before that is held against a candidate."""
 
@@ -71,7 +72,7 @@ def yardstick(first: Potential, second: Potential, hull: ReferenceHull | None) -
         return Yardstick(two, own, *(fits if None not in fits else (None, None)), f"its own hull: {own.note}")
     if None in fits:
         return Yardstick(two)
-    if hull is not None and hull.source == "dft:MP2020":
+    if hull is not None and hull.source == MP2020:
         moved = replace(hull, references=fits[1], energy_source=two)
         return Yardstick(two, moved, *fits, f"{hull.source} with element references fitted to {two}")
     return Yardstick(two, None, *fits, "formation energies by fitted element references, no hull")
@@ -82,20 +83,25 @@ def _own_hull(potential: Potential) -> ReferenceHull | None:
     from genmat.screening.reference import load_reference
 
     try:
-        hull = load_reference(None, potential)
-    except (GenmatError, TypeError):
+        return load_reference(None, potential)
+    except GenmatError:  # none is shipped for it
         return None
-    return hull if hull.energy_source == potential.info.source else None
 
 
 def fitted_references(source: str) -> Mapping[str, float] | None:
-    """Element references that bring a potential's energies to the DFT scale (eV/atom), where some are shipped."""
+    """Element references that bring a potential's energies to the MP2020 scale (eV/atom), where some are shipped.
+
+    They come with the potential's reference table, or with the calibration of a committee it is a member of.
+    """
+    from genmat.screening.reference import element_references
     from genmat.screening.uncertainty import DATA
 
-    for path in sorted(DATA.glob("element_references_*.json")):
-        fit = json.loads(path.read_text())
-        if fit["source"] == source:
-            return fit["mu"]
+    try:
+        fit = element_references(source)
+    except GenmatError:
+        fit = {}
+    if fit.get("target") == MP2020:
+        return fit["mu"]
     for path in sorted(DATA.glob("calibration_*.json")):
         for member in json.loads(path.read_text())["members"]:
             if member["source"] == source:
