@@ -180,8 +180,10 @@ class Disturbed:
                 os.kill(pid, signal.SIGKILL)
             self.process.wait()
         elif what == "kill worker":
-            team = actors() if self.cluster is not None else children(self.process.pid)
-            os.kill(self.rng.choice(team), signal.SIGKILL)
+            while self.process.poll() is None and not (team := self.team()):
+                time.sleep(0.2)
+            if self.process.poll() is None:
+                os.kill(self.rng.choice(team), signal.SIGKILL)
             return
         elif what == "kill node":
             self.cluster.remove_node(self.node, allow_graceful=False)
@@ -190,6 +192,11 @@ class Disturbed:
             self.fill()
         self.check()
         self.start()
+
+    def team(self) -> list[int]:
+        """The processes that relax."""
+        assert self.process is not None
+        return actors() if self.cluster is not None else children(self.process.pid)
 
     def fill(self) -> None:
         """No more space until the run has ended by itself."""
