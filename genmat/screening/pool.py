@@ -60,6 +60,8 @@ class _Pool:
 
     def __init__(self, potential: Potential, settings: RelaxSettings, workers: int) -> None:
         told, self.python = describe(potential)
+        if self.python is not None:
+            potential.close()  # type: ignore[attr-defined]  # its own process would only hold memory meanwhile
         self.hello = {"protocol": PROTOCOL, "potential": told, "settings": asdict(settings)}
         self.events: queue.Queue[tuple[_Place, dict[str, Any] | GenmatError | None]] = queue.Queue()
         self.suspects: deque[Candidate] = deque()
