@@ -121,6 +121,12 @@ class MACEPotential:
                 stresses += list(made["stress"].detach().double().cpu().numpy())
         return Evaluation(np.array(energies), forces, np.array(stresses).reshape(-1, 3, 3))
 
+    def correction(self, structure: Structure) -> float:
+        """MP2020 correction (eV/atom) of models that learnt MPtrj's uncorrected energies; 0 for all others."""
+        from genmat.screening.potentials.corrections import mp2020
+
+        return mp2020(structure) if "MPtrj" in self.info.functional else 0.0
+
     def _graph(self, batch: Sequence[Structure]) -> dict[str, torch.Tensor]:
         """Several crystals side by side, as the model's forward wants them; edges in both directions."""
         import torch
