@@ -38,7 +38,7 @@ def load(name: str, *, check: bool = True, python: str | None = None) -> Potenti
     Args:
         name: a known name ("chgnet", "lj", "emt", …); a known name and its weights ("m3gnet:/path/to/folder"); or
             ``module:Class`` of a potential or an ASE calculator.
-        check: compare with the golden energies it declares.
+        check: compare with the golden energies it declares; weights nobody has checked must pass `check_physics`.
         python: interpreter of another environment in which to run it (`RemotePotential`); None = in this process.
 
     Raises:
@@ -58,13 +58,40 @@ def load(name: str, *, check: bool = True, python: str | None = None) -> Potenti
     else:
         potential = _construct(name, name)
     if check:
-        wrong = [c for c in check_golden(potential) if not c.passed]
-        if wrong:
-            raise GenmatError(
-                f"{name}: predicts {wrong[0].energy:.3f} eV/atom for {wrong[0].crystal} instead of "
-                f"{wrong[0].expected:.3f}; reinstall the package that carries its weights"
-            )
+        _refuse_nonsense(name, potential)
     return potential
+
+
+def why_not(name: str) -> str | None:
+    """Why a known name cannot be loaded here as it stands, without asking the network; None when it can be tried."""
+    from genmat.screening.potentials import weights
+
+    target = known().get(name)
+    if target != BUILT_IN.get(name) or name not in ("m3gnet", "tensornet"):
+        return None
+    module, _, _ = str(target).partition(":")
+    default = import_module(module).DEFAULT
+    if weights.at_hand(default):
+        return None
+    return f"no weights here; give {name}:/path/to/{default}, or set {weights.FOLDER} to the folder that holds it"
+
+
+def _refuse_nonsense(name: str, potential: Potential) -> None:
+    wrong = [c for c in check_golden(potential) if not c.passed]
+    if wrong:
+        fix = "fetch its weights again" if ":" in name else "reinstall the package that carries its weights"
+        raise GenmatError(
+            f"{name}: predicts {wrong[0].energy:.3f} eV/atom for {wrong[0].crystal} instead of "
+            f"{wrong[0].expected:.3f}; {fix}"
+        )
+    if not potential.info.golden and getattr(potential, "weights_from_anywhere", False):
+        from genmat.screening.potentials.physics import check_physics
+
+        if faults := check_physics(potential):
+            raise GenmatError(
+                f"{name}: unknown weights that predict nonsense ({faults[0]}); use published weights, and save weights "
+                "made before matgl 3 again with a present one"
+            )
 
 
 def _construct(name: str, target: str, argument: str = "") -> Potential:

@@ -66,6 +66,7 @@ class M3GNetPotential:
 
     name = "m3gnet"
     batch_atoms = 64
+    weights_from_anywhere = True  # unknown ones are tried on a few compounds before use
     takes_orbits = True  # `evaluate` may be told which atoms are equivalent
     in_flight = 8  # crystals a relaxation keeps together: not a bit of any result depends on the others
 

@@ -53,6 +53,7 @@ class TensorNetPotential:
 
     name = "tensornet"
     batch_atoms = 64
+    weights_from_anywhere = True  # unknown ones are tried on a few compounds before use
 
     def __init__(self, path: str | None = None) -> None:
         folder = find_weights(self.name, path, DEFAULT)

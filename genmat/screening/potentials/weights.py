@@ -102,7 +102,7 @@ def find_weights(family: str, given: str | None, default: str) -> Path:
         logging.set_verbosity(before)
 
 
-def at_hand(family: str, default: str) -> bool:
+def at_hand(default: str) -> bool:
     """Whether the default weights can be loaded without a network."""
     from huggingface_hub import try_to_load_from_cache
 
