@@ -231,6 +231,10 @@ def screening_stages(screening: Screening) -> tuple[list[Stage], Any, dict[str, 
         "reference": "" if hull is None else hull.note,
         "relaxation": {"fmax": f"{screening.fmax:g} eV/Å", "max steps": screening.max_steps},
     }
+    if screening.phonons:
+        from genmat.screening.vibrations import METHOD
+
+        info["vibrations"] = f"of the {screening.phonons} best: {METHOD}"
     stages = [Stage("relax", relaxation(screening, potential)), _valid("_relaxed")]
     if hull is not None:
         from genmat.screening.hull import hull_stage

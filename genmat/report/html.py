@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from genmat.candidate import Candidate
 
 HERE = Path(__file__).parent
-SCRIPTS = ("dom.js", "scene.js", "doubt.js", "viewer.js", "charts.js", "hull.js", "table.js", "app.js")
+SCRIPTS = ("dom.js", "scene.js", "doubt.js", "vibrations.js", "viewer.js", "charts.js", "hull.js", "table.js", "app.js")
 """Page scripts, in the order they are joined into one."""
 
 STAGES = {
@@ -179,6 +179,8 @@ def funnel_steps(funnel: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     steps = []
     for step in funnel:
         name, meaning = STAGES.get(step["stage"], (str(step["stage"]).replace("_", " ").capitalize(), ""))
+        if step["stage"].startswith("vibrations_of_"):
+            meaning = "imaginary modes among the best, phonons by finite displacements"
         entered, passed = int(step["entered"]), int(step["passed"])
         reasons = sorted(dict(step.get("reasons") or {}).items(), key=lambda item: (-item[1], item[0]))
         if len(reasons) > MOST_REASONS:

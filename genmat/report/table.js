@@ -13,6 +13,9 @@ const FIELDS = [
       : el("span", { class: "why range" }, `${mev(row.interval_low)} to ${mev(row.interval_high)}`)] },
   ...(anyProbability ? [{ key: "p_stable", title: "Stable", unit: "probability", numeric: true, value: (row) => row.p_stable,
     cell: (row) => percent(row.p_stable) }] : []),
+  ...(anyVibrations ? [{ key: "vibrations", title: "Vibrations", unit: "lowest, THz", value: (row) => row.min_frequency_exact,
+    cell: (row) => [vibrationText(row), row.min_frequency_exact === null ? ""
+      : el("span", { class: "why" }, number(row.min_frequency_exact, 2))] }] : []),
   { key: "spacegroup", title: "Space group", value: (row) => row.spacegroup,
     cell: (row) => [...spacegroup(row.spacegroup), row.spacegroup ? el("span", { class: "quiet" }, ` ${row.spacegroup}`) : ""] },
   { key: "n_atoms", title: "Atoms", numeric: true, value: (row) => row.n_atoms, cell: (row) => String(row.n_atoms ?? "–") },

@@ -101,6 +101,7 @@ function facts(row) {
     fact("Space group", ...spacegroup(row.spacegroup), row.spacegroup ? ` (${row.spacegroup})` : ""),
     fact("Above hull", el("strong", {}, mev(row.e_above_hull)), " meV/atom"),
     ...doubtFacts(row),
+    ...vibrationFacts(row),
     row.decomposition ? fact("Competes with", ...decomposition(row.decomposition)) : null,
     fact("Formation energy", number(row.formation_energy, 3), " eV/atom"),
     row.max_force === null ? null : fact("Largest force", number(row.max_force, 3), " eV/Å"),

@@ -45,6 +45,13 @@ def test_rows_tell_the_doubt(candidates):
     assert row["doubt"] == "m3gnet-x disagrees" and not figures.on_shortlist(odd)
 
 
+def test_rows_tell_the_vibrations(candidates):
+    told = {"dynamically_stable": False, "min_frequency_THz": -2.5, "min_frequency_commensurate_THz": -2.0}
+    row = dict(zip(figures.COLUMNS, figures.row(candidates[0].add(**told), False), strict=True))
+    assert row["dynamically_stable"] is False and row["free_energy_300K"] is None and row["phonon_reason"] is None
+    assert (row["min_frequency"], row["min_frequency_exact"]) == (-2.5, -2.0)
+
+
 def test_composition_is_atomic_fractions(candidates):
     sto = next(c for c in candidates if c.id == "c0")
     row = dict(zip(figures.COLUMNS, figures.row(sto, True), strict=True))

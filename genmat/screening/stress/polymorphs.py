@@ -115,7 +115,7 @@ def judge(candidates: Sequence[Candidate], allowed: set[str] | None = None) -> l
     """Figures of the energy ordering, with the baselines coin, smaller volume and higher symmetry."""
     rows = pairs_of(candidates, allowed)
     if not rows:
-        return []
+        return _survival(candidates) if candidates else []
     pick = {name: np.array([row[name] for row in rows]) for name in ("dft", "relaxed", "input", "volume", "order")}
     formulas = [row["formula"] for row in rows]
     clear = np.abs(pick["dft"]) >= CLOSE
@@ -184,23 +184,14 @@ def _rank_figures(rows: Sequence[dict[str, Any]]) -> list[Figure]:
 def _survival(candidates: Sequence[Candidate]) -> list[Figure]:
     """How many relaxations of known polymorphs ended, and how much their volume changed."""
     done = [c for c in candidates if c.alive]
-    failed = 1 - len(done) / len(candidates)
+    n, failed = len(candidates), 100 * (1 - len(done) / len(candidates))
+    figures = [Figure("polymorph_failures", "known polymorphs that failed", failed, "%", n, None, "", "lower")]
+    if not done:
+        return figures
     change = 100 * np.array([c.results["volume_change"] for c in done])
+    middle, drifted = float(np.median(change)), float(100 * np.mean(np.abs(change) > 10))
     return [
-        Figure(
-            "polymorph_failures", "known polymorphs that failed", 100 * failed, "%", len(candidates), None, "", "lower"
-        ),
-        Figure(
-            "polymorph_volume", "median volume change of known polymorphs", float(np.median(change)), "%", len(done)
-        ),
-        Figure(
-            "polymorph_drift",
-            "volume changed by > 10 %",
-            float(100 * np.mean(np.abs(change) > 10)),
-            "%",
-            len(done),
-            None,
-            "",
-            "lower",
-        ),
+        *figures,
+        Figure("polymorph_volume", "median volume change of known polymorphs", middle, "%", len(done)),
+        Figure("polymorph_drift", "volume changed by > 10 %", drifted, "%", len(done), None, "", "lower"),
     ]

@@ -209,18 +209,22 @@ def judge(candidates: Sequence[Candidate], allowed: set[str] | None = None) -> l
     """Figures of substituted polymorphs: failures, holes, drift, suspicious depths."""
     kept = [c for c in candidates if allowed is None or c.id in allowed]
     everyone = [c for c in kept if not c.provenance["ground"]]
-    rows = depths(kept)
-    if not rows:
+    if not everyone:
         return []
+    rows = depths(kept)
     n, done = len(everyone), len(rows)
+    failed = 100 * sum(not c.alive for c in everyone) / n
+    lost = Figure("sub_failed", "substituted: failed", failed, "%", n, None, "", "lower")
+    if not rows:
+        return [lost]
 
-    def share(key: str, label: str, hits: Iterable[bool], of: int = done) -> Figure:
-        return Figure(key, label, 100 * sum(hits) / of, "%", of, None, "", "lower")
+    def share(key: str, label: str, hits: Iterable[bool]) -> Figure:
+        return Figure(key, label, 100 * sum(hits) / done, "%", done, None, "", "lower")
 
     rmsd = [row["rmsd"] for row in rows if row["rmsd"] is not None]
     change = 100 * float(np.median([abs(row["volume_change"]) for row in rows]))
     return [
-        share("sub_failed", "substituted: failed", (not c.alive for c in everyone), n),
+        lost,
         share("sub_unconverged", "substituted: not converged", (not row["converged"] for row in rows)),
         share(
             "sub_holes", "substituted: holes (collapse, explosion, contact)", (row["hole"] is not None for row in rows)
