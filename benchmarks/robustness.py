@@ -325,10 +325,10 @@ def main() -> None:
         command += [f"--{name}", getattr(args, name)] if getattr(args, name) else []
 
     plain, seconds = args.against or folder / "plain", None
-    if not (plain / "results.csv").is_file():
-        start = time.perf_counter()
+    if args.against is None:  # one that is finished is only read again, and refused if it was another
+        finished, start = (plain / "results.csv").is_file(), time.perf_counter()
         subprocess.run([*command, "--workers", str(args.workers), "--out", str(plain)], check=True)
-        seconds = round(time.perf_counter() - start, 1)
+        seconds = None if finished else round(time.perf_counter() - start, 1)
     total = progress(plain)
 
     place = folder / "tmpfs"
