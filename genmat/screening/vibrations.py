@@ -34,8 +34,8 @@ TOLERANCE = -0.3  # THz: noise of single-precision forces on acoustic modes
 MESH = 30.0  # Å, length that sets the density of wave vectors (phonopy's convention)
 TEMPERATURE = 300.0  # K
 METHOD = (
-    f"finite displacements of {DISPLACEMENT} Å (phonopy), supercells {SIDES[0]:g} Å high up to {MOST_ATOMS} atoms; unstable "
-    f"means below {TOLERANCE} THz at a wave vector commensurate with the supercell"
+    f"finite displacements of {DISPLACEMENT} Å (phonopy), supercells {SIDES[0]:g} Å high up to {MOST_ATOMS} atoms; "
+    f"unstable means below {TOLERANCE} THz at a wave vector commensurate with the supercell"
 )
 KJ_PER_MOL = 96.485332  # per eV
 
