@@ -45,8 +45,9 @@ def generation(
     from genmat.cli import generation_runs as runs
     from genmat.cli.console import progress
     from genmat.cli.settings import Screening, processes
-    from genmat.data.population import draw_test, substituted
+    from genmat.data.population import check_tables, draw_test, substituted
 
+    check_tables(data)
     screening = Screening(potential, reference, None, fmax, max_steps, processes(workers, None), seed)
     ways = runs.Geometry(tuple(dict.fromkeys(geometry or ["random"])), trials, model)
     columns = runs.columns_of(sources or [], name or [], ways, n)

@@ -97,7 +97,7 @@ def is_new(known: str, tier: str) -> bool:
 def structurally_valid(structure: Structure) -> bool:
     """CDVAE's test: no two atoms closer than 0.5 Å (an atom's own images are not looked at), at least 0.1 Å³."""
     try:
-        if not structure.volume >= 0.1:
+        if not (structure.volume >= 0.1 and np.isfinite(structure.frac_coords).all()):
             return False
         distances = structure.distance_matrix + 10.0 * np.eye(len(structure))
         return bool(np.isfinite(distances).all() and distances.min() >= 0.5)

@@ -123,12 +123,14 @@ def _after(sample: Candidate, final: Candidate, known: Known, templates: frozens
 def displacement(before: Structure, after: Structure) -> tuple[float | None, bool]:
     """Root mean square displacement (Å) of the atoms between two crystals, and whether they are the same.
 
-    StructureMatcher lays primitive cells scaled to one volume on each other; its distance, in units of (V/N)^(1/3), is
+    StructureMatcher lays the cells, scaled to one volume, on each other; its distance, in units of (V/N)^(1/3), is
     multiplied by that of the relaxed crystal. Crystals that its default tolerances match are the same; others are tried
     with those of the benchmarks of structure prediction (CDVAE: 0.3, 0.5, 10°). None where no mapping is found.
     """
     try:
-        one, two = (s.get_reduced_structure("niggli").get_primitive_structure() for s in (before, after))
+        one, two = (structure.get_reduced_structure("niggli") for structure in (before, after))
+        if len(one) != len(two):  # exact copies alone are taken out: a wide tolerance would average displacements away
+            one, two = (structure.get_primitive_structure(tolerance=0.05) for structure in (one, two))
         for tolerances in ((0.2, 0.3, 5), (0.3, 0.5, 10)):
             found = _matcher(*tolerances).get_rms_dist(one, two)
             if found is not None:

@@ -68,6 +68,15 @@ class TestSplit:
     density: np.ndarray
 
 
+def check_tables(data: Path) -> None:
+    """Raise GenmatError when a table is missing, before anything costly begins."""
+    for name in (SMALL, LARGE):
+        if not (data / name).is_file():
+            raise GenmatError(
+                f"{data / name}: no such file; give the folder of the Materials Project tables with --data"
+            )
+
+
 def known_crystals(data: Path, formulas: Collection[str]) -> Known:
     """The known crystals of some reduced formulas; nothing else of the tables is kept in memory.
 
@@ -198,8 +207,7 @@ def _rows(path: Path, columns: list[str], filters: list[tuple[str, str, Any]]) -
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not path.is_file():
-        raise GenmatError(f"{path}: no such file; give the folder of the Materials Project tables with --data")
+    check_tables(path.parent)
     try:
         return pq.read_table(path, columns=columns, filters=filters).to_pylist()
     except (OSError, pa.ArrowException) as error:

@@ -17,7 +17,7 @@ from genmat.generation.decode import decode
 from genmat.generation.prototypes import PrototypeGrammar
 from genmat.generation.sampler import DEFAULT_MODEL, load_model
 from genmat.tokenization.sentence import parse
-from genmat.tokenization.vocabulary import hull_word
+from genmat.tokenization.vocabulary import MAX_AMOUNT, hull_word
 
 
 class GeometryGrammar(PrototypeGrammar):
@@ -32,15 +32,15 @@ class GeometryGrammar(PrototypeGrammar):
 
     def __init__(self, proto: Protostructure):
         elements = list(dict.fromkeys(site.element for site in proto.sites))
-        super().__init__(proto, elements, elements, max_atoms=proto.n_atoms)
         amounts = reduce_amounts(proto.composition)
+        if max(amounts.values()) > MAX_AMOUNT:
+            raise GenmatError(f"{proto.formula}: amounts beyond {MAX_AMOUNT} are not in the language")
+        super().__init__(proto, elements, elements, max_atoms=proto.n_atoms)
         places: dict[str, list[int]] = {symbol: [] for symbol in self.order}
         for site in proto.sites:
             places[site.element].append(LETTERS.index(site.letter))
         wanted = tuple((amounts[symbol], tuple(sorted(places[symbol]))) for symbol in self.order)
-        if wanted not in self.assignments:
-            raise GenmatError(f"{proto.label}: cannot be spelled; its amounts or positions are beyond the language")
-        self.assignments = (wanted,)
+        self.assignments = tuple(found for found in self.assignments if found == wanted)
 
 
 def spell_stage(

@@ -172,3 +172,13 @@ def test_stage_records_fails_and_passes_on():
     strict = list(validity.valid_stage(given, require_charge_balance=True))
     assert strict[2].failure == "valid: no charge-neutral oxidation states for NaCl3"
     assert strict[0].alive
+
+
+def test_published_rule_is_smacts_with_its_first_states() -> None:
+    from smact.screening import smact_validity
+
+    formulas = ["BaTiO3", "Cu3Au", "Fe", "KO", "NaCl3", "ZrO", "LiXe", "H4C", "Na3Cl5", "Cs2O3", "NdAs2", "YB4"]
+    ours = [validity.charge_rule(Composition(formula), "smact14") != "unbalanced" for formula in formulas]
+    assert ours == [smact_validity(formula, oxidation_states_set="smact14") for formula in formulas]
+    assert True in ours and False in ours
+    assert ours != [validity.charge_balanced(Composition(formula)) for formula in formulas]
