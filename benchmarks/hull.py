@@ -364,7 +364,7 @@ def main() -> None:
     parser.add_argument("--systems", type=int, default=1_200, help="chemical systems")
     parser.add_argument("--again", type=int, default=100_000, help="queries in memory")
     parser.add_argument("--agreement", type=int, default=2_000, help="queries compared one by one")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", nargs=2, type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
