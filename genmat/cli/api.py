@@ -200,6 +200,18 @@ def _path(source: str | Path | list[Candidate]) -> Path | list[Candidate]:
 
 def _candidates(items: Iterable[Candidate | Structure]) -> list[Candidate]:
     return [
-        item if isinstance(item, Candidate) else Candidate(f"s{index:06d}", "python", structure=item)
+        _usable(item if isinstance(item, Candidate) else Candidate(f"s{index:06d}", "python", structure=item))
         for index, item in enumerate(items)
     ]
+
+
+def _usable(candidate: Candidate) -> Candidate:
+    """The candidate with a structure of plain elements, or failed where its structure cannot be used."""
+    from genmat.data.parse import attempt, clean
+
+    if candidate.structure is None or not candidate.alive:
+        return candidate
+    found = attempt(clean, candidate.structure)
+    if isinstance(found, ValueError):
+        return candidate.replace(structure=None).fail("read", str(found))
+    return candidate.replace(structure=found)

@@ -75,7 +75,7 @@ def from_arrays(parameters: Any, species: Any, frac_coords: Any) -> Structure:
     return _guard(build, None)
 
 
-def attempt(parse: Callable[[str], Structure], text: str) -> Structure | ValueError:
+def attempt(parse: Callable[[Any], Structure], text: Any) -> Structure | ValueError:
     """What a parser of this module gives, or the reason it gives nothing, returned instead of raised."""
     try:
         return _guard(parse, text)
