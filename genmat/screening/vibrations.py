@@ -5,7 +5,8 @@ potential of the run, after a tight relaxation inside the space group. An opinio
 the results, never a failure of the candidate.
 
 Force constants are exact only at wave vectors commensurate with the supercell; elsewhere they are interpolated. An
-imaginary frequency is therefore believed at commensurate points alone.
+imaginary frequency is therefore believed at commensurate points alone. The long-range field of polar crystals (LO-TO
+splitting) is left out: potentials know no Born charges.
 """
 
 from __future__ import annotations
