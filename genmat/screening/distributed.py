@@ -181,7 +181,8 @@ def _relaxer() -> type:
             import sys
 
             sys.path[:0] = [path for path in paths if path not in sys.path]
-            self.told, self.settings, self.potential = told, settings, None
+            self.told, self.settings = told, settings
+            self.potential: Any = None
 
         def greet(self) -> dict[str, Any]:
             """Load the potential; where this is, and how many candidates it relaxes together."""

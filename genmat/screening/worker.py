@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from genmat.screening.potentials.base import Potential
 
 PROTOCOL = 1
-START_SECONDS = 300.0
+START_SECONDS = 600.0
 FIX = "give the python of an environment that has the potential and pymatgen"
 LONGEST = 1 << 30  # bytes; what announces more does not speak this protocol
 
@@ -86,9 +86,7 @@ class Worker:
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its workers
             )
         except OSError as error:
-            raise RunError(
-                f"{python}: cannot run it ({error.strerror}); give the python of an environment"
-            ) from None
+            raise RunError(f"{python}: cannot run it ({error.strerror}); give the python of an environment") from None
         with suppress(OSError):  # it is gone already; the answer that never comes says so
             self.send(hello)
 
@@ -151,10 +149,9 @@ class Worker:
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
-            try:
-                stream.close()
-            except (OSError, AttributeError):
-                continue
+            with suppress(OSError):  # what was written and not read
+                if stream is not None:
+                    stream.close()
 
 
 def describe(potential: Potential) -> tuple[dict[str, Any], str | None]:

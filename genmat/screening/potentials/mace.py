@@ -85,7 +85,7 @@ class MACEPotential:
 
         path = _locate(name)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = load_model(path).to(self._device)
+        self._model: Any = load_model(path).to(self._device)
         self._dtype = next(self._model.parameters()).dtype
         self._numbers = [int(z) for z in self._model.atomic_numbers]
         self._cutoff = float(self._model.r_max)
@@ -234,7 +234,7 @@ def _import_mace() -> None:
     """Import mace, before e3nn, and leave torch's safe loading as it was."""
     with _setting(UNSAFE_LOADING):
         try:
-            import mace.modules  # noqa: F401
+            importlib.import_module("mace.modules")
         except ImportError as error:
             missing = error.name or str(error)
             raise GenmatError(
@@ -265,10 +265,9 @@ def _locate(name: str) -> Path:
     import io
 
     with _setting(UNSAFE_LOADING), redirect_stdout(io.StringIO()):
-        from mace.calculators.foundations_models import download_mace_mp_checkpoint
-
         try:
-            return Path(download_mace_mp_checkpoint(name))
+            models = importlib.import_module("mace.calculators.foundations_models")
+            return Path(models.download_mace_mp_checkpoint(name))
         except OSError as error:  # urllib's errors are OSErrors
             reason = str(getattr(error, "reason", error))
             raise GenmatError(f"mace:{name}: cannot download it ({reason}); give a model file by path") from None
