@@ -5,7 +5,8 @@
     python -m genmat.screening.calibrate fit     --data DATA --work errors.db --json figures.json
 
 ``relax`` and ``members`` commit crystal by crystal: kill them anywhere, the same command carries on. ``fit`` takes
-seconds, prints every figure and writes the calibration and its card.
+seconds, prints every figure and writes the calibration and its card. ``--potential m3gnet:FOLDER`` on each calibrates
+another potential, for which a reference table and element references must be shipped.
 """
 
 from __future__ import annotations
@@ -20,16 +21,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genmat.errors import GenmatError
 from genmat.screening import calibration_data as work
 from genmat.screening import calibration_scores as scores
+from genmat.screening.calibration_errors import MP2020
 from genmat.screening.uncertainty import STABLE, Calibration, calibration_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
 logging.getLogger("moyo").setLevel(logging.ERROR)
-POTENTIAL = "chgnet"
-COMMITTEE = ("chgnet", "chgnet:0.2.0", "chgnet:r2scan")
+CHECKPOINTS = ("chgnet", "chgnet:0.2.0", "chgnet:r2scan")
+
+
+def committee_of(name: str) -> tuple[str, ...]:
+    """The potential itself and the members that need no download: the checkpoints in CHGNet's package."""
+    return CHECKPOINTS if name in CHECKPOINTS else (name, *CHECKPOINTS)
 
 
 def run_relax(args: argparse.Namespace) -> None:
@@ -38,7 +45,7 @@ def run_relax(args: argparse.Namespace) -> None:
 
     db = work.open_work(args.work)
     work.prepare(db, args.data, args.n)
-    work.relax_all(db, load(POTENTIAL), _teller("relax"), args.limit)
+    work.relax_all(db, load(args.potential), _teller("relax"), args.limit)
     print(json.dumps(work.losses(db)))
 
 
@@ -47,7 +54,7 @@ def run_members(args: argparse.Namespace) -> None:
     from genmat.screening.potentials import load
 
     db = work.open_work(args.work)
-    for name in (*COMMITTEE, *args.also):
+    for name in (*committee_of(args.potential), *args.also):
         work.evaluate_member(db, load(name), _teller(name))
 
 
@@ -55,32 +62,38 @@ def run_fit(args: argparse.Namespace) -> None:
     """Cross-validate, print, write."""
     from genmat.screening.calibration_errors import assemble
     from genmat.screening.calibration_report import lines, write_card
+    from genmat.screening.potentials import load
     from genmat.screening.reference import element_references, load_reference
 
     db = work.open_work(args.work)
-    hull, fit = load_reference(), element_references()
+    sources = {name: load(name).info.source for name in committee_of(args.potential)}
+    source, name = sources[args.potential], args.potential.partition(":")[0]
+    hull, fit = load_reference(None, source), element_references(source)
+    if fit["target"] != MP2020:
+        raise GenmatError(
+            f"{source}: its energies are not on the {MP2020} scale of the labels; nothing to calibrate on"
+        )
     table = assemble(db, args.data, hull, fit["mu"])
-    found = calibrate(table, hull.source, fit["mu"])
+    found = calibrate(table, {name: source, **{k: v for k, v in sources.items() if v != source}}, fit["mu"])
     figures = {"losses": work.losses(db), **found["figures"]}
     print("\n".join(lines(figures)))
-    path = calibration_file(POTENTIAL)
+    path = calibration_file(name)
     path.write_text(json.dumps(found["calibration"].to_dict(), sort_keys=True) + "\n")
     print(f"{path.name}: {path.stat().st_size / 1024:.0f} kB")
-    write_card(figures)
+    write_card(figures, name)
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def calibrate(table: pd.DataFrame, hull: str, references: dict[str, float]) -> dict[str, Any]:
+def calibrate(table: pd.DataFrame, sources: dict[str, str], references: dict[str, float]) -> dict[str, Any]:
     """The calibration made from all crystals, and the figures of calibrations made without the ones judged.
 
     Args:
         table: from `calibration_errors.assemble`.
-        hull: source of the potential's own hull.
+        sources: name -> source of the committee, the potential itself (whose own hull is judged) first.
         references: element references of the potential on the DFT scale, eV/atom.
     """
-    source = hull
-    sources = {name: f"chgnet-{name.partition(':')[2] or '0.3.0'}" for name in COMMITTEE}
+    source = next(iter(sources.values()))
     members = scores.committee(table, sources, references)
     energies = scores.formations(table, members)
     spread = scores.spreads(energies)
@@ -88,7 +101,7 @@ def calibrate(table: pd.DataFrame, hull: str, references: dict[str, float]) -> d
     todo = scores.tasks(table, np.where(np.isfinite(spread), spread, typical))
     everything = np.arange(len(table))
     hulls = {
-        hull if name == "own" else name: {kind: task.fit(everything) for kind, task in kinds.items()}
+        source if name == "own" else name: {kind: task.fit(everything) for kind, task in kinds.items()}
         for name, kinds in todo.items()
     }
     counts = table.source.value_counts()
@@ -207,6 +220,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=["relax", "members", "fit"])
     parser.add_argument("--data", type=Path, help="folder with mp/ and benchmarks/ (relax, fit)")
+    parser.add_argument("--potential", default="chgnet", help="what to calibrate, such as m3gnet:FOLDER")
     parser.add_argument("--work", type=Path, required=True, help="working file of the job (SQLite)")
     parser.add_argument("--n", type=int, default=2200, help="crystals of the Materials Project to relax")
     parser.add_argument("--limit", type=int, help="relax at most so many now")

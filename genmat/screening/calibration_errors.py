@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ENTRIES = "mp/hull_entries.csv.gz"
+MP2020 = "dft:MP2020"
 NEAREST = 0.03  # eV/atom: the DFT phase of the same composition this near is taken for the crystal itself
 ON_HULL = 1e-3  # eV/atom: up to here a stated energy above the hull is that of a hull phase
 
@@ -63,7 +64,7 @@ def potential_phases(hull: ReferenceHull) -> Competitors:
     from genmat.screening.reference import read_table
 
     systems: dict[str, dict[str, list[tuple[str, float]]]] = {}
-    for row in read_table().itertuples():
+    for row in read_table(hull.source).itertuples():
         shares = fractions(row.formula)
         if not shares.keys() <= hull.references.keys():
             continue
@@ -81,7 +82,7 @@ def dft_phases(data: Path) -> Competitors:
     for formula, energy in zip(table.composition, table.ef_mp2020like, strict=True):
         system = "-".join(symbol for symbol, _ in amounts(formula))
         systems.setdefault(system, {}).setdefault(formula, []).append(("", float(energy)))
-    return Competitors(systems, "dft:MP2020")
+    return Competitors(systems, MP2020)
 
 
 def assemble(db: sqlite3.Connection, data: Path, hull: ReferenceHull, fitted: Mapping[str, float]) -> pd.DataFrame:

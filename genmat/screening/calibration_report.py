@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-CARD = Path(__file__).parents[2] / "data_cards" / "calibration_chgnet.md"
+CARDS = Path(__file__).parents[2] / "data_cards"
 BEGIN, END = "<!-- counts -->", "<!-- /counts -->"
 
 
@@ -72,14 +72,15 @@ def _correlations(found: Mapping[str, Any]) -> list[str]:
     return text
 
 
-def write_card(figures: Mapping[str, Any]) -> None:
-    """Put the figures of this calibration into its data card, where the repository is at hand."""
+def write_card(figures: Mapping[str, Any], name: str) -> None:
+    """Put the figures of the calibration of a potential into its data card, where there is one."""
     from genmat.data.cards import read_card, render_card
 
-    if not CARD.is_file():
+    card = CARDS / f"calibration_{name}.md"
+    if not card.is_file():
         return
-    header, body = read_card(CARD)
+    header, body = read_card(card)
     head, rest = body.split(BEGIN)
     block = "\n".join(["```", *lines(figures), "```"])
     body = f"{head}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"
-    CARD.write_text(render_card(header, body, CARD.parent.parent), encoding="utf-8")
+    card.write_text(render_card(header, body, CARDS.parent), encoding="utf-8")

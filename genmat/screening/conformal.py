@@ -23,7 +23,7 @@ import numpy as np
 
 FLOOR = 2e-3  # eV/atom: errors below it are label noise; keeps the logarithm of the scale fit finite
 GRID = 200  # steps of the stored distribution of scores
-SMALLEST = 40
+SMALLEST = 30
 """A group needs so many crystals for quantiles of its own; smaller ones share those of all."""
 POOLED = "all"
 

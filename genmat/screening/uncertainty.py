@@ -20,6 +20,8 @@ from genmat.screening.conformal import Conformal
 from genmat.screening.hull import fractions
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
     from genmat.screening.hull import ReferenceHull
     from genmat.screening.potentials.base import Potential
 
@@ -36,6 +38,7 @@ ANIONS = {
 }
 """Chemical classes by the first anion found, in this order; without any, ``intermetallic``."""
 CLASSES = (*ANIONS, "intermetallic")
+HARDEST = ("pnictide", "carbide-like")
 MAGNETIC = frozenset(("V", "Cr", "Mn", "Fe", "Co", "Ni"))
 F_BLOCK = frozenset(
     "La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Ac Th Pa U Np Pu".split()  # noqa: SIM905
@@ -94,8 +97,11 @@ def features(
 
 
 def group_of(shares: Mapping[str, float], new: bool) -> str:
-    """Mondrian group: crystals of new compositions, then the others by chemical class."""
-    return "new composition" if new else anion_class(shares)
+    """Mondrian group: chemical class, binaries by themselves; coarser for new compositions, for want of crystals."""
+    kind, binary = anion_class(shares), len(shares) == 2
+    if not new:
+        return f"{kind} binary" if binary else kind
+    return "new binary" if binary else "new pnictide or carbide-like" if kind in HARDEST else "new"
 
 
 def spread_of(formations: Sequence[float]) -> float:
@@ -191,11 +197,20 @@ def doubt_stage(
             yield candidate
             continue
         shares = fractions({element.symbol: n for element, n in structure.composition.items()})
-        energies = []
-        for member, engine in committee:  # one crystal at a time: no bit may depend on its company
-            energy = engine.evaluate([structure], gradients=False).energies[0] / len(structure)
-            energies.append(member.formation(shares, float(energy)))
+        energies = [_formation(member, engine, structure, shares) for member, engine in committee]
         yield candidate.add(**judge(candidate, shares, spread_of(energies), hull, calibration))
+
+
+def _formation(member: Member, engine: Potential, structure: Structure, shares: Mapping[str, float]) -> float:
+    """Formation energy by one member (eV/atom), one crystal at a time: no bit may depend on its company.
+
+    NaN where the member has no answer: that is no fault of the candidate.
+    """
+    try:
+        energy = float(engine.evaluate([structure], gradients=False).energies[0])
+    except Exception:  # a third-party potential may raise anything
+        return float("nan")
+    return member.formation(shares, energy / len(structure))
 
 
 def load_committee(potential: Potential, calibration: Calibration) -> list[tuple[Member, Potential]]:
