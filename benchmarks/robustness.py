@@ -281,8 +281,16 @@ def start_cluster() -> tuple[object, object]:
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    return cluster, cluster.add_node(**node)
+    for tries_left in (4, 3, 2, 1, 0):  # Ray gives a node 30 s to start, too little on a machine that is busy
+        cluster = Cluster()
+        try:
+            cluster.add_node(**node, include_dashboard=False)
+            return cluster, cluster.add_node(**node)
+        except Exception as error:
+            cluster.shutdown()
+            if not tries_left:
+                sys.exit(f"no Ray cluster: {error}")
+    raise AssertionError
 
 
 def mount(place: Path, megabytes: int) -> bool:
@@ -334,8 +342,8 @@ def main() -> None:
     place = folder / "tmpfs"
     subprocess.run(["umount", str(place)], capture_output=True)  # what an interrupted run left
     shutil.rmtree(place, ignore_errors=True)
-    mounted = mount(place, args.megabytes or 16 + len(given.read_text().splitlines()) // 25)
     cluster, node = start_cluster() if args.ray else (None, None)
+    mounted = mount(place, args.megabytes or 16 + len(given.read_text().splitlines()) // 25)
     where = ["--ray", cluster.address] if cluster else []
     out = place / "out"
     full = [*command, *where, "--workers", str(args.workers), "--out", str(out)]

@@ -226,7 +226,8 @@ def _connect(address: str, workers: int) -> Any:
         else:
             ray.init(address, **quiet)
     except Exception as error:  # ray raises ConnectionError, ValueError, RuntimeError, …
-        raise RunError(f"--ray {address}: {_line(error)}; start a cluster there, or give no address") from None
+        fix = "try again" if address == LOCAL else "start a cluster there, or give no address"
+        raise RunError(f"--ray {address}: {_line(error)}; {fix}") from None
     # Ray prints pages of a lost node's log on our stdout, whatever its logging is told
     import ray._private.worker as internals
 
