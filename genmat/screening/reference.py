@@ -143,7 +143,10 @@ def _from_table(path: Path, potential: str) -> ReferenceHull:
             f"it has {', '.join(map(str, table.columns[:8]))}"
         )
     table = table[[composition, energy]].dropna()
-    phases = group_phases(table[composition].astype(str), table[energy])
+    names = table[composition].astype(str)
+    # formation energies count from the elements, so none lies below zero, whatever a table of mixed origin says
+    values = table[energy].where(names.str.contains(r"[A-Z].*[A-Z]"), table[energy].clip(lower=0.0))
+    phases = group_phases(names, values)
     about = f"{len(table)} phases of {path.name}"
     return _with_fitted_elements(ENERGY_COLUMNS[energy], potential, phases=phases, about=about)
 

@@ -79,6 +79,14 @@ def test_user_tables(tmp_path):
         load_reference("mp:")
 
 
+def test_no_element_lies_below_zero(tmp_path):
+    table = tmp_path / "mixed.csv"
+    table.write_text("formula,formation_energy_per_atom\nBr4,-0.5\nNaBr,-1.9\n")
+    hull = load_reference(table)
+    assert hull.e_above_hull("Br2", 0.0)[0] == 0.0
+    assert hull.e_above_hull("NaBr3", -0.95)[0] == pytest.approx(0.0)
+
+
 def test_shared_hull(shared):
     """The complete Materials Project hull: its own vertices lie on it."""
     import pandas as pd
