@@ -79,8 +79,8 @@ def vibrations(structure: Structure, potential: Potential) -> dict[str, Any]:
     crystal = tightened(structure, potential)
     multiples = supercell(crystal)
     phonon = force_constants(crystal, potential, multiples)
-    phonon.run_mesh(MESH, with_eigenvectors=False, is_gamma_center=True)
-    everywhere = float(np.min(phonon.get_mesh_dict()["frequencies"]))
+    phonon.run_mesh(MESH, is_gamma_center=True)
+    everywhere = float(np.min(phonon.mesh.frequencies))
     exact = lowest_commensurate(phonon)
     stable = exact >= TOLERANCE
     atoms = len(crystal) * int(np.prod(multiples))

@@ -87,6 +87,7 @@ def gamma_stage(candidates: Iterable[Candidate], potential: Potential) -> Iterat
     """Add ``gamma_lowest``, the lowest optical frequency at Γ in THz (negative: imaginary; None with a single atom)."""
     for candidate in candidates:
         crystal = candidate.structure
+        assert crystal is not None  # relaxed
         masses = np.array([float(site.specie.atomic_mass) for site in crystal])
         found = frequencies(hessian(crystal, potential), masses) if len(crystal) > 1 else []
         yield candidate.add(gamma_lowest=float(found[0]) if len(found) else None)

@@ -66,6 +66,7 @@ def single_point_stage(candidates: Iterable[Candidate], potential: Potential) ->
     correct = getattr(potential, "correction", None)
     for candidate in candidates:
         crystal = candidate.structure
+        assert crystal is not None  # `choose` gives every candidate one
         if not {site.specie.symbol for site in crystal} <= set(potential.info.elements):
             yield candidate.fail("single point", f"{potential.info.name} does not cover all its elements")
             continue
