@@ -56,11 +56,14 @@ class GoldenCheck:
 
 def golden_crystal(name: str) -> Structure:
     """One of the built-in crystals: NaCl, Si, Fe, SrTiO3, LiFePO4, MoS2, Cu, Ar (conventional cells)."""
+    from ase.spacegroup import Spacegroup  # pymatgen takes seconds to build the groups of these crystals
     from pymatgen.core import Lattice, Structure
 
     number, cell, sites = _CRYSTALS[name]
-    species, coords = zip(*sites, strict=True)
-    return Structure.from_spacegroup(number, Lattice.from_parameters(*cell), list(species), list(coords))
+    group = Spacegroup(number)
+    orbits = [(element, group.equivalent_sites([coords])[0]) for element, coords in sites]
+    species = [element for element, orbit in orbits for _ in orbit]
+    return Structure(Lattice.from_parameters(*cell), species, [point for _, orbit in orbits for point in orbit])
 
 
 def check_golden(potential: Potential) -> list[GoldenCheck]:
