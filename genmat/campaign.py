@@ -7,6 +7,7 @@ compute the same tables.
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 import time
@@ -21,6 +22,7 @@ from genmat.errors import GenmatError, RunError
 
 SCHEMA_VERSION = 1
 FILENAME = "campaign.db"
+_SCARCE = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _MEND = "free some space and run the same command again: nothing recorded is lost"
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -317,7 +319,8 @@ def isolated(stage: Stage, candidates: Sequence[Candidate]) -> Iterator[Candidat
             break
         except RunError:
             raise
-        except Exception:
+        except Exception as error:
+            _blame_the_run(stage, error)
             candidate = todo.pop(next(iter(todo)))
             try:
                 alone = next(iter(stage.function(iter([candidate]))), None)
@@ -325,9 +328,17 @@ def isolated(stage: Stage, candidates: Sequence[Candidate]) -> Iterator[Candidat
             except RunError:
                 raise
             except Exception as error:
+                _blame_the_run(stage, error)
                 yield candidate.fail(stage.name, f"{type(error).__name__}: {error}")
     for candidate in todo.values():
         yield candidate.fail(stage.name, "the stage gave no result")
+
+
+def _blame_the_run(stage: Stage, error: Exception) -> None:
+    """Raise `RunError` for what is no candidate's fault: no space on a disk, no memory, no file handles."""
+    if isinstance(error, OSError) and error.errno in _SCARCE:
+        where = f"{error.filename}: " if error.filename else ""
+        raise RunError(f"{stage.name}: {where}{error.strerror}; {_MEND}") from None
 
 
 def _prepare(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Campaigns: recorded at once, continued exactly, strict about what they continue."""
 
+import errno
 import signal
 import sqlite3
 import subprocess
@@ -178,6 +179,19 @@ def test_full_disk_loses_nothing(tmp_path: Path) -> None:
         done = campaign.run(Stage("long", long), campaign.source(make))
     assert [len(c.results["text"]) for c in done] == [5000] * 6
     assert seen[stopped:] == [f"c{index}" for index in range(stopped - 1, 6)]  # the last one was not recorded
+
+
+def test_a_full_disk_in_a_stage_is_no_candidates_fault(tmp_path: Path) -> None:
+    def full(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+        yield next(iter(candidates))
+        raise OSError(errno.ENOSPC, "No space left on device", "/cache/hull.npz")
+
+    with start(tmp_path) as campaign:
+        everyone = campaign.source(make)
+        with pytest.raises(RunError, match=r"hull: /cache/hull\.npz: No space left on device; free some space and run"):
+            campaign.run(Stage("hull", full), everyone)
+        assert len(campaign.tally()) == 2 and campaign.tally()[1]["failed"] == 0
+        assert all(c.alive for c in campaign.run(Stage("hull", square), everyone))
 
 
 def test_repeated_id_is_refused(tmp_path: Path) -> None:

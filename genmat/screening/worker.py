@@ -74,19 +74,19 @@ class Worker:
 
     def __init__(self, hello: Mapping[str, Any], python: str | None = None) -> None:
         self.python = python
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (as long as the process)
+        self._errors = _scratch()
         program = str(Path(python).expanduser()) if python else sys.executable
         try:
             self.process = subprocess.Popen(
                 [program, "-c", _BOOT, str(Path(__file__).resolve().parent.parent)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._errors,
+                stderr=subprocess.DEVNULL if self._errors is None else self._errors,
                 env=_environment(own=python is None),
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its workers
             )
         except OSError as error:
-            raise RunError(f"{python}: cannot run it ({error.strerror}); give the python of an environment") from None
+            raise RunError(f"{program}: cannot run it ({error.strerror}); give the python of an environment") from None
         with suppress(OSError):  # it is gone already; the answer that never comes says so
             self.send(hello)
 
@@ -140,6 +140,8 @@ class Worker:
 
     def last_words(self) -> str:
         """The last line it wrote on its standard error."""
+        if self._errors is None:
+            return ""
         self._errors.seek(0)
         lines = self._errors.read()[-4000:].decode(errors="replace").strip().splitlines()
         return lines[-1].strip() if lines else ""
@@ -214,6 +216,14 @@ def unpack(crystal: Mapping[str, Any]) -> Structure:
     from pymatgen.core import Lattice, Structure
 
     return Structure(Lattice(crystal["cell"]), crystal["species"], crystal["coords"])
+
+
+def _scratch() -> IO[bytes] | None:
+    """A file for what a worker says on its standard error, or None where the disk is full."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return None
 
 
 def _environment(own: bool) -> dict[str, str]:
