@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FORMATION_ERROR = 0.6  # eV/atom; uncorrected PBE oxides are off by 0.3 to 0.4
 SLOPE_ERROR = 0.1  # of the larger of both slopes
 SWELL = 1.06  # volume beside the experimental one at which the slope is taken
+STEP = 2e-3  # fraction of the volume, for the slope
 FAR = (0.82, 1.22)  # volumes that must cost energy
 
 # formula -> experimental formation enthalpy at 298 K, eV/atom (NIST-JANAF, 4th ed.; NiAl: Kubaschewski et al. 1993)
@@ -60,20 +61,23 @@ def check_physics(potential: Potential) -> list[str]:
     the stress is the slope of the energy (not in GPa). Compounds with elements it does not cover are left out.
     """
     names = [name for name in FORMATION if {s for s, _ in _CRYSTALS[name][2]} <= set(potential.info.elements)]
+    compounds = [crystal(name) for name in names]
     elements = sorted({s for name in names for s, _ in _CRYSTALS[name][2]})
-    per_atom = dict(zip(elements, _per_atom(potential, [crystal(s) for s in elements]), strict=True))
+    others = [_scaled(c, factor) for factor in FAR for c in compounds]
+    per_atom = _per_atom(potential, [*map(crystal, elements), *compounds, *others])
+    mu = dict(zip(elements, per_atom, strict=False))
+    energies = np.reshape(per_atom[len(elements) :], (3, len(names)))  # at the experimental volume, below, above
+    given, slope = _slopes(potential, compounds)
     wrong = []
-    for name in names:
-        structure = crystal(name)
-        parts = structure.composition.fractional_composition
-        energy, *far = _per_atom(potential, [structure, *(_scaled(structure, factor) for factor in FAR)])
-        formation = energy - sum(parts[s] * per_atom[s.symbol] for s in parts)
+    for i, (name, compound) in enumerate(zip(names, compounds, strict=True)):
+        shares = compound.composition.fractional_composition
+        formation = energies[0, i] - sum(shares[s] * mu[s.symbol] for s in shares)
         if not abs(formation - FORMATION[name]) < FORMATION_ERROR:
             wrong.append(f"formation energy of {name} {formation:.2f} eV/atom instead of about {FORMATION[name]:.2f}")
-        elif not min(far) > energy:
+        elif not energies[1:, i].min() > energies[0, i]:
             wrong.append(f"{name} would change its volume by more than 20 %")
-        elif text := _wrong_slope(potential, structure):
-            wrong.append(f"{name}: {text}")
+        elif not abs(given[i] - slope[i]) <= SLOPE_ERROR * max(abs(given[i]), abs(slope[i])) + 1e-3:
+            wrong.append(f"{name}: stress {given[i]:.4f} eV/Å³, but its energy has the slope {slope[i]:.4f}")
     return wrong
 
 
@@ -82,16 +86,13 @@ def _per_atom(potential: Potential, structures: list[Structure]) -> list[float]:
     return [float(e) / len(s) for e, s in zip(energies, structures, strict=True)]
 
 
-def _wrong_slope(potential: Potential, structure: Structure) -> str:
-    """Compare dE/dV with the stress at a swollen volume; empty when they agree."""
-    swollen = _scaled(structure, SWELL)
-    given = float(np.trace(potential.evaluate([swollen]).stresses[0])) / 3
-    step = 2e-3
-    ends = potential.evaluate([_scaled(swollen, 1 + s) for s in (step, -step)], gradients=False).energies
-    slope = float(ends[0] - ends[1]) / (2 * step * swollen.volume)
-    if abs(given - slope) <= SLOPE_ERROR * max(abs(given), abs(slope)) + 1e-3:
-        return ""
-    return f"stress {given:.4f} eV/Å³, but its energy has the slope {slope:.4f}"
+def _slopes(potential: Potential, structures: list[Structure]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean normal stress as given, and dE/dV by central differences, both at a swollen volume, eV/Å³."""
+    swollen = [_scaled(s, SWELL) for s in structures]
+    given = np.trace(potential.evaluate(swollen).stresses, axis1=1, axis2=2) / 3
+    ends = [_scaled(s, 1 + sign * STEP) for sign in (1, -1) for s in swollen]
+    above, below = np.split(potential.evaluate(ends, gradients=False).energies, 2)
+    return given, (above - below) / (2 * STEP * np.array([s.volume for s in swollen]))
 
 
 def _scaled(structure: Structure, factor: float) -> Structure:
