@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from genmat.screening.potentials.base import Potential
 
 CLOSE = 0.005  # eV/atom: DFT itself does not decide pairs nearer than this
+NEAR = 0.05  # eV/atom: polymorphs that compete
 MAX_ATOMS, PER_GROUP = 16, 12
 
 
@@ -121,14 +122,17 @@ def judge(candidates: Sequence[Candidate], allowed: set[str] | None = None) -> l
     formulas = [row["formula"] for row in rows]
     clear = np.abs(pick["dft"]) >= CLOSE
     guesses = {"denser": pick["volume"], "more symmetric": -pick["order"]}
+    near = clear & (np.abs(pick["dft"]) <= NEAR)
+
+    def share(key: str, label: str, values: str, chosen: np.ndarray) -> Figure:
+        best = guesses if key != "order_close" else {}  # below DFT's own error no guess means anything
+        return _share(key, label, pick[values], pick["dft"], chosen, formulas, best)
+
     figures = [
-        _share(
-            "order_relaxed", "pairs ordered as DFT, relaxed", pick["relaxed"], pick["dft"], clear, formulas, guesses
-        ),
-        _share("order_input", "pairs ordered as DFT, as stored", pick["input"], pick["dft"], clear, formulas, guesses),
-        _share(
-            "order_close", "the same, DFT difference < 5 meV/atom", pick["relaxed"], pick["dft"], ~clear, formulas, {}
-        ),
+        share("order_relaxed", "pairs ordered as DFT, relaxed", "relaxed", clear),
+        share("order_input", "pairs ordered as DFT, as stored", "input", clear),
+        share("order_near", "relaxed, DFT difference 5–50 meV/atom", "relaxed", near),
+        share("order_close", "relaxed, DFT difference < 5 meV/atom", "relaxed", ~clear),
     ]
     for name in ("relaxed", "input"):
         error, size = 1000 * np.abs(pick[name] - pick["dft"]), 1000 * np.abs(pick["dft"])
