@@ -12,7 +12,7 @@ from genmat.errors import GenmatError
 from genmat.screening import build_reference as job
 from genmat.screening.export_reference import fit_elements
 from genmat.screening.potentials import golden_crystal, load
-from genmat.screening.reference import ELEMENTS, TABLE, element_references, load_reference, read_table
+from genmat.screening.reference import ELEMENTS, element_references, load_reference, read_table, table_file
 from genmat.screening.relax import relax_one
 
 
@@ -21,20 +21,25 @@ def chgnet():
     return load("chgnet", check=False)
 
 
-def test_shipped_table():
-    table = read_table()
+TABLES = {"chgnet-0.3.0": "reference_chgnet", "m3gnet-MP-2021.2.8-PES": "reference_m3gnet"}
+
+
+@pytest.mark.parametrize("source", TABLES)
+def test_shipped_table(source):
+    table = read_table(source)
     assert list(table.columns) == ["id", "formula", "label", "energy_per_atom", "tier"]
-    assert TABLE.stat().st_size <= 4e6 and ELEMENTS.stat().st_size < 1e4
+    assert table_file(source).stat().st_size <= 4e6 and ELEMENTS.stat().st_size < 1e4
     assert table.id.is_unique and table.energy_per_atom.between(-17, 1).all()
     assert set(table.tier) <= {"volume", "relaxed"}
     assert not table.formula.str.contains(r"[()\[\]]").any()
     assert (table.label != "").mean() > 0.99
 
 
-def test_card_counts_are_the_tables(root):
+@pytest.mark.parametrize("source", TABLES)
+def test_card_counts_are_the_tables(source, root):
     """The card's figures are those of the files."""
-    text = (root / "data_cards" / "reference_chgnet.md").read_text()
-    table, fit = read_table(), element_references()
+    text = (root / "data_cards" / f"{TABLES[source]}.md").read_text()
+    table, fit = read_table(source), element_references(source)
     counts = {
         "phases": len(table),
         "compositions": table.formula.nunique(),
@@ -62,6 +67,34 @@ def test_shipped_hull_knows_perovskite(chgnet):
         assert -0.03 < above < 0.03, (name, above, text)
     with pytest.raises(GenmatError, match="no elemental reference"):
         hull.e_above_hull("AmO2", 0.0)
+
+
+def test_hull_of_another_potential(shared):
+    """M3GNet's crystals lie on M3GNet's hull, its energies on no other; MatPES energies have no table."""
+    from genmat.candidate import Candidate
+
+    m3gnet = load(f"m3gnet:{shared / 'potentials' / 'M3GNet-MP-2021.2.8-PES'}")
+    hull = load_reference(None, m3gnet)
+    assert hull.source == hull.energy_source == m3gnet.info.source
+    done = relax_one(Candidate("salt", "test", structure=golden_crystal("NaCl")), m3gnet)
+    energy, source = done.results["energy_per_atom"], done.results["potential"]
+    formation = hull.formation_energy("NaCl", energy, source)
+    assert -2.3 < formation < -1.8 and -0.03 < hull.e_above_hull("NaCl", formation)[0] < 0.03
+    with pytest.raises(GenmatError, match="cannot be placed"):
+        load_reference().formation_energy("NaCl", energy, source)
+    with pytest.raises(GenmatError, match=r"no table .* chgnet-0.3.0, m3gnet-MP-2021.2.8-PES"):
+        load_reference(None, "tensornet-MatPES-PBE-v2025.1-PES")
+    with pytest.raises(GenmatError, match="no element references"):
+        element_references("mace-small")
+
+
+def test_user_tables_take_the_references_of_the_potential(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("formula,formation_energy_per_atom\nNaCl,-2.1\n")
+    for source in ("m3gnet-MP-2021.2.8-PES", "tensornet-MatPES-PBE-v2025.1-PES"):
+        hull = load_reference(path, source)
+        assert hull.energy_source == source and hull.source == "dft:user" and source in hull.note
+        assert hull.references == element_references(source)["mu"]
 
 
 def test_user_tables(tmp_path):
