@@ -163,7 +163,9 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=60.0, help="CPU seconds per structure")
     parser.add_argument("--out", type=Path, default=Path("fuzz"))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--memory", type=float, default=8.0, help="GiB of address space; what asks for more fails")
     args = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (int(args.memory * 2**30),) * 2)
     args.out.mkdir(parents=True, exist_ok=True)
     CLOCK.install()
     rows, wrong = [], []

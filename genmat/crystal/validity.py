@@ -32,6 +32,8 @@ MAX_ATOMS = 1000
 """Atoms per cell; larger cells are proteins, slabs or mistakes, and would stall every later stage."""
 MAX_LENGTH = 500.0
 """Å; longest lattice vector."""
+MAX_FRACTION = 100.0
+"""Cells between an atom and the origin; the search for neighbours would walk all the way."""
 _AMU_PER_A3 = 1.66053906660  # g/cm³ of one atomic mass unit per Å³
 _CUTOFFS = (2.5, 5.0, 12.0)  # Å; the search widens only when the previous sphere was empty
 
@@ -166,6 +168,8 @@ def _unusable(structure: Structure) -> str | None:
     matrix = np.asarray(structure.lattice.matrix, dtype=float)
     if not (np.isfinite(matrix).all() and np.isfinite(structure.frac_coords).all()):
         return "lattice or coordinates are not finite numbers"
+    if np.abs(structure.frac_coords).max() > MAX_FRACTION:
+        return f"fractional coordinate of {np.abs(structure.frac_coords).max():.3g}, far from its cell"
     lengths = np.linalg.norm(matrix, axis=1)
     if lengths.max() > MAX_LENGTH:
         return f"lattice vector of {lengths.max():.4g} Å, longer than {MAX_LENGTH:g} Å"

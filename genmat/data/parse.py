@@ -18,6 +18,8 @@ import numpy as np
 from pymatgen.core import Element, Lattice, Structure
 
 _BLOCK = re.compile(r"(?im)^data_")
+FARTHEST = 1e6
+"""Cells; atoms this far from the origin are wrapped back, those beyond are refused."""
 _CIF_CELL = re.compile(r"(?i)_cell[_.]length_a\b")
 
 
@@ -102,6 +104,10 @@ def clean(structure: Structure) -> Structure:
         raise ValueError("lattice or coordinates are not finite numbers")
     if abs(np.linalg.det(matrix)) < 1e-3:
         raise ValueError("lattice has no volume")
+    if np.abs(coords).max() > FARTHEST:
+        raise ValueError(f"fractional coordinate of {np.abs(coords).max():.3g}: no digits are left of its place")
+    if np.abs(coords).max() > 2:
+        coords -= np.floor(coords)
     return Structure(Lattice(matrix), symbols, coords)
 
 

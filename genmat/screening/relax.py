@@ -17,7 +17,7 @@ import numpy as np
 from genmat.candidate import Candidate
 from genmat.crystal.prototype import from_structure
 from genmat.crystal.realise import realise
-from genmat.errors import GenmatError
+from genmat.errors import GenmatError, RunError
 from genmat.screening.flight import Flight, RelaxationError, best_width, fly
 from genmat.screening.optimise import Minimum, descend, symmetric_subspace
 from genmat.screening.potentials.base import correction_of
@@ -32,6 +32,11 @@ KEEP_SYMMETRY = 1e-3  # eV/atom the free stage must gain before the symmetric cr
 FREE_GOAL = 0.5  # of fmax: a rattled saddle may already fulfil fmax itself, and would be taken for a minimum
 MIN_DISTANCE = 0.5  # Å
 REACH = 6.0  # Å: an atom without a neighbour this near has left the crystal
+MOST_IMAGES = 300_000  # periodic copies of atoms within 6 Å of a cell; 200 atoms in a usual cell have 70,000
+MOST_NEIGHBOURS = 600  # of an atom within 6 Å; a solid of 4 Å³/atom has 226
+MOST_TRIPLETS = (
+    150_000  # pairs of bonds below 3 Å at one atom, in the whole cell; 200 atoms of a usual solid have 40,000
+)
 LOWEST_ENERGY = -20.0  # eV/atom: twice the cohesion of any solid; below it a potential has broken down
 
 
@@ -105,6 +110,8 @@ def relaxation(candidate: Candidate, potential: Potential, settings: RelaxSettin
         return candidate
     try:
         return (yield from _relaxation(candidate, potential, settings))
+    except RunError:  # nothing of this candidate's
+        raise
     except (RelaxationError, GenmatError) as error:
         return candidate.fail("relax", str(error))
     except Exception as error:  # a third-party potential may raise anything; the campaign goes on
@@ -116,6 +123,7 @@ def _relaxation(candidate: Candidate, potential: Potential, settings: RelaxSetti
     strange = sorted({s.symbol for s in start.composition} - set(potential.info.elements))
     if strange:
         raise RelaxationError(f"{potential.info.name} does not cover {', '.join(strange)}")
+    _check_size(start)
     crystal, operations, number = symmetrise(start)
     if len(crystal) > settings.max_atoms:
         raise RelaxationError(f"{len(crystal)} atoms, more than {settings.max_atoms}")
@@ -225,18 +233,34 @@ def _starting_structure(candidate: Candidate) -> Structure:
         raise RelaxationError("coordinates that are no numbers")
     if structure.volume < 1e-3:
         raise RelaxationError("cell without volume")
-    return Structure(structure.lattice, plain, structure.frac_coords)
+    coords = np.array(structure.frac_coords)
+    if np.abs(coords).max() > 2:  # the search for neighbours would walk all the way
+        coords -= np.floor(coords)
+    return Structure(structure.lattice, plain, coords)
+
+
+def _check_size(structure: Structure) -> None:
+    """Refuse cells so flat or skewed that finding their neighbours alone would take for ever."""
+    heights = 1 / np.linalg.norm(np.linalg.inv(structure.lattice.matrix), axis=0)
+    images = len(structure) * np.prod(2 * np.ceil(REACH / heights) + 1)
+    if images > MOST_IMAGES:
+        raise RelaxationError(f"cell of heights {', '.join(f'{h:.2g}' for h in heights)} Å, too flat")
 
 
 def _check_geometry(structure: Structure) -> None:
-    """Atoms neither on top of each other nor out of each other's reach."""
+    """Atoms neither on top of each other, nor crowded, nor out of each other's reach."""
     from genmat.screening.potentials.neighbours import half_list
 
+    _check_size(structure)
     bonds = half_list(structure.cart_coords, structure.lattice.matrix, REACH)
     vectors = structure.cart_coords[bonds.first] - structure.cart_coords[bonds.second]
     length = np.linalg.norm(vectors - bonds.image @ structure.lattice.matrix, axis=1)
     if length.min(initial=np.inf) < MIN_DISTANCE:
         raise RelaxationError(f"atoms {length.min():.2f} Å apart, closer than {MIN_DISTANCE} Å")
+    ends = np.stack([bonds.first, bonds.second])
+    neighbours, near = (np.bincount(e.ravel(), minlength=len(structure)) for e in (ends, ends[:, length < 3.0]))
+    if neighbours.max(initial=0) > MOST_NEIGHBOURS or (near * (near - 1) // 2).sum() > MOST_TRIPLETS:
+        raise RelaxationError(f"crowded: up to {neighbours.max()} neighbours of an atom within {REACH:g} Å")
     lonely = len(structure) - len(np.union1d(bonds.first, bonds.second))
     if lonely:
         raise RelaxationError(f"dissociated: {lonely} atoms without a neighbour within {REACH:g} Å")
