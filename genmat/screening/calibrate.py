@@ -129,6 +129,10 @@ def _figures(table: pd.DataFrame, todo: dict, members: Sequence, spread: np.ndar
         verdicts = scores.cross_validate(task)
         figures["targets"][name] = _target(table, task, verdicts, spread)
         if name == "e_above_hull":
+            # stated energies are of a hull that holds the crystal itself, and never negative
+            cut = scores.Verdicts(np.maximum(verdicts.low, 0), np.maximum(verdicts.high, 0), verdicts.stable)
+            stated = np.maximum(table.e_hull.to_numpy(float), 0)
+            figures["targets"][name]["coverage_stated"] = float(cut.covered(stated)[~wbm].mean())
             figures["stable"] = _probabilities(task, verdicts, spread, wbm)
     figures["correlation"] = _correlations(table, members)
     return figures

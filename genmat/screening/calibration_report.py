@@ -43,6 +43,9 @@ def _target(name: str, target: Mapping[str, Any]) -> list[str]:
         f"  WBM by intervals calibrated on the Materials Project alone: {100 * target['coverage_wbm_from_mp']:.1f} %",
         "  raw committee spread, ±1.645 σ: " + ", ".join(f"{s} {100 * raw[s]:.1f} %" for s in raw),
     ]
+    if "coverage_stated" in target:
+        share = 100 * target["coverage_stated"]
+        text.append(f"  energies as the Materials Project states them, bounds cut at 0: {share:.1f} %")
     return text
 
 
