@@ -141,7 +141,7 @@ def _skewed() -> np.ndarray:
     return np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, -1.0, 1.0]])
 
 
-def _crystal(matrix: np.ndarray, species: Sequence, coords: Sequence) -> Structure:
+def _crystal(matrix: np.ndarray, species: Sequence, coords: np.ndarray | Sequence) -> Structure:
     from pymatgen.core import Lattice, Structure
 
     return Structure(Lattice(matrix), list(species), np.asarray(coords))

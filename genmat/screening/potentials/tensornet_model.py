@@ -106,7 +106,7 @@ def _tabulate(state: Mapping[str, Tensor], n_blocks: int, mix: Tensor, cutoff: f
 
     The cubic through value and slope at both ends of an interval, in powers of the position 0 … 1 within it.
     """
-    r = torch.linspace(0, cutoff, KNOTS, dtype=torch.float64, requires_grad=True)
+    r = torch.linspace(0, cutoff, KNOTS, dtype=torch.float64)
 
     def filters(r: Tensor) -> Tensor:
         k = torch.arange(1, len(mix) + 1, dtype=torch.float64) / cutoff
@@ -124,7 +124,8 @@ def _tabulate(state: Mapping[str, Tensor], n_blocks: int, mix: Tensor, cutoff: f
             made.append(x * envelope[:, None])
         return torch.cat(made, dim=1)
 
-    value, slope = torch.func.jvp(filters, (r,), (torch.full_like(r, cutoff / (KNOTS - 1)),))
+    made = torch.func.jvp(filters, (r,), (torch.full_like(r, cutoff / (KNOTS - 1)),))
+    value, slope = made[0], made[1]
     f0, f1, d0, d1 = value[:-1], value[1:], slope[:-1], slope[1:]
     return torch.stack([f0, d0, 3 * (f1 - f0) - 2 * d0 - d1, 2 * (f0 - f1) + d0 + d1], dim=1)
 
