@@ -83,7 +83,8 @@ def fly(flights: Iterable[Flight[Result]], potential: Potential, width: int = 1)
         landed: list[Result] = []
         with threadpool_limits(1):  # sums in the linear algebra must not depend on the number of cores
             while not landed and (more or air):
-                while more and len(air) < width:
+                # what has landed goes out before the source is asked again: it may wait for that
+                while more and not landed and len(air) < width:
                     flight = next(source, None)
                     more = flight is not None
                     if flight is not None:

@@ -56,6 +56,12 @@ def test_relaxes_over_there(remote, crystals):
     assert there == here and "too dense" in there["late"]
 
 
+def test_candidates_that_fail_at_once(remote):
+    """Neither end waits for the other when nothing needs an evaluation."""
+    iron = [Candidate(f"c{i}", "test", structure=golden_crystal("Fe")) for i in range(6)]
+    assert ["does not cover Fe" in c.failure for c in relax(iron, remote)] == [True] * 6
+
+
 def test_its_errors_are_ours(remote):
     from pymatgen.core import Lattice, Structure
 
