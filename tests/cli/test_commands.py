@@ -85,13 +85,29 @@ def test_mismatched_hull_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
-def test_doctor(capsys: pytest.CaptureFixture) -> None:
+def test_doctor(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GENMAT_POTENTIALS", raising=False)
     code = run(["doctor", "--json"])
     found = json.loads(capsys.readouterr().out)
     checks = {check["name"]: check for check in found["checks"]}
     assert code == 0 and found["ok"], [check for check in found["checks"] if check["state"] == "fail"]
     assert "NaCl" in checks["potential chgnet"]["detail"]
     assert "model crystal-gpt" in checks
+    for name in ("m3gnet", "tensornet", "mace"):  # known, but without weights here: told, not failed
+        assert (
+            checks[f"potential {name}"]["state"] == "note"
+            and f"{name}:/path/to" in checks[f"potential {name}"]["detail"]
+        )
+
+
+def test_doctor_of_named_weights(shared: Path, tmp_path: Path) -> None:
+    """Weights that are asked for must be right."""
+    from genmat.cli.doctor import _potential
+
+    good = f"m3gnet:{shared / 'potentials' / 'M3GNet-MP-2021.2.8-PES'}"
+    assert _potential(good)[0] == "ok" and "NaCl -3.3675" in _potential(good)[1]
+    state, detail = _potential(f"m3gnet:{tmp_path}")
+    assert state == "fail" and "give the folder that matgl saved" in detail
 
 
 def test_data_list_and_build(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
