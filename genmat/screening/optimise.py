@@ -9,7 +9,7 @@ time of a relaxation is spent in the potential.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +38,9 @@ for _k, (_a, _b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
 
 
 class _Runaway(RelaxationError):
-    """The cell exploded or collapsed."""
+    """The cell exploded or collapsed, after so many steps and seconds."""
+
+    steps, seconds = 0, 0.0
 
 
 @dataclass(frozen=True)
@@ -178,32 +180,62 @@ def descend(
     Raises:
         RelaxationError: energies that are no numbers, explosion, collapse, dissociation, time out.
     """
+    arguments = {"fmax": fmax, "max_steps": max_steps, "budget": budget}
+    try:
+        return (yield from _descend(structure, basis, hessian, TRUST_MAX, **arguments))
+    except _Runaway as error:  # long steps jumped over a barrier, or molecules were crushed before they could turn
+        fled, steps, seconds = str(error), error.steps, error.seconds
+    arguments = {"fmax": fmax, "max_steps": max_steps - steps, "budget": budget - seconds}
+    inner = yield from _descend(structure, _atoms_only(structure, basis), hessian, TRUST_CAREFUL, **arguments)
+    steps, seconds = steps + inner.steps, seconds + inner.seconds
+    arguments = {"fmax": fmax, "max_steps": max_steps - steps, "budget": budget - seconds}
+    end = yield from _descend(inner.structure, basis, inner.hessian, TRUST_CAREFUL, **arguments)
+    if not end.converged:
+        raise RelaxationError(fled)
+    steps, seconds = steps + end.steps, seconds + end.seconds
+    return replace(end, energy_start=inner.energy_start, steps=steps, seconds=seconds)
+
+
+def _descend(
+    structure: Structure,
+    basis: np.ndarray | None,
+    hessian: np.ndarray | None,
+    longest: float,
+    *,
+    fmax: float,
+    max_steps: int,
+    budget: float,
+) -> Descent:
+    """One attempt, with steps of at most ``longest`` Å; what it spent goes with a `_Runaway`."""
     problem = _Problem(structure, basis)
     model = spring_hessian(structure) if hessian is None else hessian
     origin = np.zeros(problem.dof)
     first = problem.judge(origin, (yield problem.geometry(origin)))
-    steps, seconds, fled = 1, first.seconds, ""
-    for longest in (TRUST_MAX, TRUST_CAREFUL):
-        search = _Search(problem, first, problem.reduce(model), fresh=hessian is None, longest=longest)
-        try:
-            while steps < max_steps and not search.ended(fmax):
-                if seconds > budget:
-                    raise RelaxationError(f"time budget used up after {steps} steps")
-                x = search.propose()
-                there = problem.judge(x, (yield problem.geometry(x)))
-                steps, seconds = steps + 1, seconds + there.seconds
-                search.learn(there)
-            if longest == TRUST_MAX or search.ended(fmax):
-                break
-            raise RelaxationError(fled)
-        except _Runaway as error:  # long steps may jump over a barrier into a hole of the potential
-            fled = str(error)
-            if longest == TRUST_CAREFUL:
-                raise
+    steps, seconds = 1, first.seconds
+    search = _Search(problem, first, problem.reduce(model), fresh=hessian is None, longest=longest)
+    try:
+        while steps < max_steps and not search.ended(fmax):
+            if seconds > budget:
+                raise RelaxationError(f"time budget used up after {steps} steps")
+            x = search.propose()
+            there = problem.judge(x, (yield problem.geometry(x)))
+            steps, seconds = steps + 1, seconds + there.seconds
+            search.learn(there)
+    except _Runaway as error:
+        error.steps, error.seconds = steps, seconds
+        raise
     end, learnt = search.here, problem.expand(search.h, model)
     return Minimum(
         problem.geometry(end.x), end.energy, end.worst, end.worst <= fmax, steps, learnt, first.energy, seconds
     )
+
+
+def _atoms_only(structure: Structure, basis: np.ndarray | None) -> np.ndarray:
+    """The allowed directions that leave the cell as it is."""
+    atoms = 3 * len(structure)
+    if basis is None:
+        return np.eye(atoms + 6)[:, :atoms]
+    return basis[:, ~basis[atoms:].any(axis=0)]
 
 
 class _Search:

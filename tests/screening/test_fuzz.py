@@ -28,10 +28,10 @@ def reasoned(candidate):
 
 
 def test_objects_with_chgnet():
-    """Two of every class, given as they are, through valid, relax, valid, hull and rank."""
-    made = list(objects(2 * len(OBJECTS), seed=1))
+    """One of every class, given as it is, through valid, relax, valid, hull and rank."""
+    made = list(objects(len(OBJECTS), seed=1))
     candidates = [Candidate(f"c{i}", "test", structure=structure) for i, (_, structure) in enumerate(made)]
-    relaxed = relax(valid_stage(candidates), load("chgnet", check=False), max_steps=6, rattle=0, max_atoms=60)
+    relaxed = relax(valid_stage(candidates), load("chgnet", check=False), max_steps=4, rattle=0, max_atoms=40)
     done = list(rank_stage(hull_stage(valid_stage(relaxed), load_reference(None))))
     assert sorted(c.id for c in done) == sorted(c.id for c in candidates)
     assert all(reasoned(c) if c.failure else np.isfinite(c.results["energy_per_atom"]) for c in done)
@@ -42,9 +42,9 @@ def test_objects_with_chgnet():
 
 
 def test_objects_through_the_python_verb(tmp_path):
-    """`genmat.screen` with Lennard-Jones: campaign, results and report survive it; a second call finds all of it done."""
-    made = list(objects(4 * len(OBJECTS), seed=2))
-    settings = {"potential": "lj", "reference": "none", "max_steps": 3, "workers": 1}
+    """`genmat.screen` with Lennard-Jones: campaign, results and report survive it; a second call finds it done."""
+    made = list(objects(2 * len(OBJECTS), seed=2))
+    settings = {"potential": "lj", "reference": "none", "max_steps": 2, "workers": 1}
     done = genmat.screen([s for _, s in made], out=tmp_path / "run", **settings)
     assert len(done) == len(made) and (tmp_path / "run" / "results.csv").exists()
     assert all(reasoned(c) if c.failure else "energy_per_atom" in c.results for c in done)
