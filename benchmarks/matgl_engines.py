@@ -1,6 +1,6 @@
 """Cost of one evaluation: genmat's M3GNet and TensorNet against matgl's own calculator, same weights, one thread.
 
-    python benchmarks/matgl.py --data ../shared/data/mp --weights ../shared/data/potentials --n 24
+    python benchmarks/matgl_engines.py --data ../shared/data/mp --weights ../shared/data/potentials --n 24
 
 Random structures of at most 20 atoms, half of them displaced by 0.1 Å. Both sides give energy, forces and stress of
 every crystal, interleaved in one run; the same batch is then evaluated by genmat at once, and once more with one atom
