@@ -32,6 +32,9 @@ def generation(
     with_substituted: Annotated[
         int, typer.Option(min=0, help="Add a column: N of them with elements swapped within their groups.")
     ] = 0,
+    no_relax: Annotated[
+        bool, typer.Option("--no-relax", help="Relax nothing: what the samples tell by themselves, for many of them.")
+    ] = False,
     reference: opt.Reference = None,
     potential: opt.Potential = "chgnet",
     workers: opt.Workers = None,
@@ -58,7 +61,10 @@ def generation(
         columns.append(runs.Column("substituted", tuple(drawn)))
     runs.check_names(columns)
     with progress() as shown:
-        rows, info = runs.judged(columns, out, data, screening, ways, fresh=fresh, progress=shown)
+        if no_relax:
+            rows, info = runs.sampled_only(columns, data, screening, ways, shown), {}
+        else:
+            rows, info = runs.judged(columns, out, data, screening, ways, fresh=fresh, progress=shown)
     _conclude(rows, info, data, out, json)
 
 
@@ -120,7 +126,7 @@ def _show_agreement(title: str, figures: dict[str, Any]) -> None:
 
 
 def _conclude(rows: dict[str, Any], info: dict[str, Any], data: Path, out: Path, as_json: bool) -> None:
-    """Write values.csv and summary.json, and print."""
+    """Write values.csv and summary.json, and print; without `info` nothing was relaxed."""
     import json
 
     from genmat.cli import generation_runs as runs
@@ -133,7 +139,7 @@ def _conclude(rows: dict[str, Any], info: dict[str, Any], data: Path, out: Path,
     values = runs.write_rows(rows, out / "values.csv")
     test = test_split(data)
     summaries = {name: summarise(found, test) for name, found in rows.items()}
-    curves = {name: selection_curve(found) for name, found in rows.items()}
+    curves = {name: selection_curve(found) for name, found in rows.items()} if info else {}
     curves = {name: curve for name, curve in curves.items() if curve}
     whole = {"command": typed(), **info, "columns": summaries, "selection": curves}
     summary = out / "summary.json"
@@ -141,8 +147,9 @@ def _conclude(rows: dict[str, Any], info: dict[str, Any], data: Path, out: Path,
     if as_json:
         emit({**whole, "files": {"values": values, "summary": summary}})
         return
-    print(f"{info['potential']}; hull {info['hull_source']}: {info['reference']}\n")
-    table.show(summaries)
+    if info:
+        print(f"{info['potential']}; hull {info['hull_source']}: {info['reference']}\n")
+    table.show(summaries, relaxed=bool(info))
     for name, curve in curves.items():
         print()
         table.show_selection(name, curve)

@@ -129,6 +129,25 @@ def judged(
     return found, {key: info[key] for key in ("potential", "hull_source", "reference", "relaxation")}
 
 
+def sampled_only(
+    columns: Sequence[Column], data: Path, screening: Screening, geometry: Geometry, progress: Progress | None = None
+) -> dict[str, list[Judged]]:
+    """Rows by column without relaxing anything: what samples tell by themselves.
+
+    Raises:
+        GenmatError: missing tables or unusable campaign.
+    """
+    from genmat.data.judge import judge_sampled
+
+    found = {}
+    for column in columns:
+        candidates = _stored(column.folder)[0] if column.folder is not None else list(column.candidates)
+        stage = _geometry_stage(column.geometry, geometry, screening)
+        given = candidates if stage is None else list(stage.function(candidates))
+        found[column.name] = judge_sampled(given, data, progress)
+    return found
+
+
 def _screened(stages: Sequence[Stage]) -> list[Stage]:
     """Validity, relaxation and hull; other stages of a screening (second opinions, doubts) are not needed here."""
     from genmat.crystal.validity import valid_stage

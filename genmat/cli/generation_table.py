@@ -11,6 +11,7 @@ ROWS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("SMACT as published, %", "share", ("sampled", "smact_valid")),
     ("charge-balanced (ICSD states), %", "share", ("sampled", "charge_balanced")),
     ("unique by label, %", "share", ("sampled", "unique_label")),
+    ("new templates, % of unique valid", "share", ("sampled", "new_templates")),
     ("P1, %", "share", ("sampled", "p1")),
     ("space-group χ²", "floor", ("sampled", "spacegroup_chi2")),
     ("RELAXED, % of sampled", "share", ("relaxed", "relaxed")),
@@ -37,9 +38,12 @@ ROWS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 """Heading, kind of figure, and where it is in a summary (`genmat.data.generation_metrics.summarise`)."""
 
 
-def lines(summaries: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """The table, one line per figure, one column per source, without heading."""
-    made = [[title, *(_figure(_at(s, path), kind, s, path) for s in summaries.values())] for title, kind, path in ROWS]
+def lines(summaries: Mapping[str, Mapping[str, Any]], relaxed: bool = True) -> list[list[str]]:
+    """The table, one line per figure, one column per source, without heading; without `relaxed` of samples alone."""
+    rows = ROWS if relaxed else [row for row in ROWS if row[2][0] in ("n", "sampled")]
+    made = [[title, *(_figure(_at(s, path), kind, s, path) for s in summaries.values())] for title, kind, path in rows]
+    if not relaxed:
+        return made
     thresholds = next(iter(summaries.values()))["sun"]
     for threshold in thresholds:
         found = [summary["sun"][threshold] for summary in summaries.values()]
@@ -47,11 +51,12 @@ def lines(summaries: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
         for tier, known in (("training", "training"), ("all", "all of MP")):
             made.append([f"S.U.N., new to {known}", *(_share(f[tier]["sun"], count=True) for f in found)])
             made.append([f"and not P1, new to {known}", *(_share(f[tier]["symmetric"], count=True) for f in found)])
+        made.append(["and not P1, of relaxed (published)", *(_share(f["of_relaxed"]["symmetric"]) for f in found)])
     return made
 
 
-def show(summaries: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print the table; shares of samples have their 95 % interval in brackets."""
+def show(summaries: Mapping[str, Mapping[str, Any]], relaxed: bool = True) -> None:
+    """Print the table; shares have their 95 % interval in brackets."""
     from rich.console import Console
     from rich.table import Table
 
@@ -59,7 +64,7 @@ def show(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     table.add_column("", no_wrap=True)
     for name in summaries:
         table.add_column(name, justify="right")
-    for line in lines(summaries):
+    for line in lines(summaries, relaxed):
         table.add_row(*line, style="bold" if line[0][:2].isupper() and line[0][:2] != "P1" else None)
     Console(width=max(100, 40 + 28 * len(summaries))).print(table)
 

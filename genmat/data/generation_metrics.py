@@ -39,12 +39,13 @@ class Judged:
         smact_valid: charge balance by SMACT's first list of oxidation states, as published.
         charge_balanced: ours, by those of the ICSD.
         label: protostructure label as sampled; label_first: the first sample with it.
-        spacegroup: as sampled (0.1 Å).
+        spacegroup, template_sampled: as sampled (0.1 Å).
+        new_template_sampled: the training population has no such anonymous Wyckoff template.
         log_likelihood: nats, of the whole sentence.
         known_sampled: tier of the known crystal the sample is before relaxation; "" when new.
         duplicate_sampled: id of the earlier sample it equals before relaxation; "" when the first.
         spacegroup_relaxed, template, n_elements, n_sites, density: of the relaxed crystal (0.1 Å; g/cm³).
-        new_template: the training population has no such anonymous Wyckoff template.
+        new_template: as new_template_sampled, of the relaxed crystal.
         relaxed_valid: `structurally_valid` of the relaxed crystal.
         known: tier (`population.TIERS`) of the known crystal it is after relaxation; "" when new. known_as: its id.
         duplicate_of: id of the sample it equals after relaxation; "" when the first.
@@ -64,6 +65,8 @@ class Judged:
     label: str = ""
     label_first: bool = False
     spacegroup: int | None = None
+    template_sampled: str | None = None
+    new_template_sampled: bool | None = None
     log_likelihood: float | None = None
     known_sampled: str | None = None
     duplicate_sampled: str | None = None
@@ -177,7 +180,8 @@ def summarise(rows: Sequence[Judged], test: TestSplit) -> dict[str, Any]:
     """All figures of one source, grouped: ``sampled``, ``relaxed``, ``published`` and ``sun``.
 
     ``published`` are the figures whose published values are taken over unique samples new to the training population
-    (after relaxation): validity over all of those, the rest over the structurally valid ones of them.
+    (after relaxation): validity over all of those, the rest over the structurally valid ones of them. In ``sun``,
+    ``of_relaxed`` has the published denominator (samples with an energy) and novelty against training.
     """
     n = len(rows)
     relaxed = [row for row in rows if row.e_above_hull is not None]
@@ -196,6 +200,10 @@ def summarise(rows: Sequence[Judged], test: TestSplit) -> dict[str, Any]:
                     }
                     for tier in TIERS
                 },
+                "of_relaxed": {
+                    "sun": share(sun(rows, threshold), len(relaxed)),
+                    "symmetric": share(sun(rows, threshold, symmetric=True), len(relaxed)),
+                },
             }
             for threshold in THRESHOLDS
         },
@@ -205,11 +213,13 @@ def summarise(rows: Sequence[Judged], test: TestSplit) -> dict[str, Any]:
 def _sampled(rows: Sequence[Judged], test: TestSplit) -> dict[str, Any]:
     n = len(rows)
     groups = [row.spacegroup for row in rows if row.spacegroup is not None]
+    first = [row for row in rows if row.structurally_valid and row.label_first]
     return {
         "structurally_valid": share(sum(row.structurally_valid for row in rows), n),
         "smact_valid": share(sum(row.smact_valid for row in rows), n),
         "charge_balanced": share(sum(row.charge_balanced for row in rows), n),
         "unique_label": share(sum(row.label_first for row in rows), n),
+        "new_templates": share(sum(bool(row.new_template_sampled) for row in first), len(first)),
         "p1": share(groups.count(1), n),
         "spacegroup_chi2": spacegroup_chi2(groups, test.spacegroups),
         "spacegroup_chi2_floor": chi2_floor(len(groups), test.spacegroups),

@@ -48,7 +48,7 @@ def judge(
     labels: set[str] = set()
     rows = []
     for done, candidate in enumerate(sampled, start=1):
-        row = _before(candidate, labels, known, twins)
+        row = {**_before(candidate, labels, templates), **_seen(candidate, known, twins)}
         final = after.get(candidate.id, candidate)
         failed = final.failure or ("no energy above the hull" if final.results.get("e_above_hull") is None else None)
         rows.append({**row, "failure": failed} if failed else {**row, **_after(candidate, final, known, templates)})
@@ -57,6 +57,21 @@ def judge(
         if progress is not None:
             progress("judge", done, len(sampled))
     return [Judged(**row) for row in rows]
+
+
+def judge_sampled(sampled: Sequence[Candidate], data: Path, progress: Progress | None = None) -> list[Judged]:
+    """Judge samples without relaxing them: validity, labels, space groups and templates, 5 ms each.
+
+    Raises:
+        GenmatError: the tables are missing.
+    """
+    templates, labels = known_templates(data), set()
+    rows = []
+    for done, candidate in enumerate(sampled, start=1):
+        rows.append(Judged(**_before(candidate, labels, templates), failure=candidate.failure or "not relaxed"))
+        if progress is not None:
+            progress("judge", done, len(sampled))
+    return rows
 
 
 def _duplicates(candidates: Iterable[Candidate]) -> dict[str, str]:
@@ -71,8 +86,8 @@ def _sound(structure: Structure) -> bool:
     return structure.is_ordered and structurally_valid(structure)
 
 
-def _before(candidate: Candidate, labels: set[str], known: Known, twins: dict[str, str]) -> dict[str, Any]:
-    """What is known of a sample before relaxation; adds its label to those seen."""
+def _before(candidate: Candidate, labels: set[str], templates: frozenset[str]) -> dict[str, Any]:
+    """What a sample itself tells; adds its label to those seen."""
     structure = candidate.structure
     row: dict[str, Any] = {"id": candidate.id, "formula": candidate.formula}
     score = candidate.results.get("log_likelihood", candidate.provenance.get("columns", {}).get("log_likelihood"))
@@ -81,6 +96,8 @@ def _before(candidate: Candidate, labels: set[str], known: Known, twins: dict[st
     if proto is not None:
         row |= {"spacegroup": proto.spacegroup, "label": proto.label, "label_first": proto.label not in labels}
         labels.add(proto.label)
+        key = template_of(proto)
+        row |= {"template_sampled": key, "new_template_sampled": key not in templates}
         row |= _composition(proto.composition)
     if structure is None:
         return row
@@ -89,10 +106,15 @@ def _before(candidate: Candidate, labels: set[str], known: Known, twins: dict[st
         "n_atoms": proto.n_atoms if proto is not None else len(structure),
         "structurally_valid": structurally_valid(structure),
     }
-    if candidate.id in twins:
-        found = known.find(structure)
-        row |= {"known_sampled": found[0] if found else "", "duplicate_sampled": twins[candidate.id]}
     return row
+
+
+def _seen(candidate: Candidate, known: Known, twins: dict[str, str]) -> dict[str, Any]:
+    """Whether a sample was known, or another sample the same, before relaxation."""
+    if candidate.structure is None or candidate.id not in twins:
+        return {}
+    found = known.find(candidate.structure)
+    return {"known_sampled": found[0] if found else "", "duplicate_sampled": twins[candidate.id]}
 
 
 def _after(sample: Candidate, final: Candidate, known: Known, templates: frozenset[str]) -> dict[str, Any]:

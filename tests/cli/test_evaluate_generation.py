@@ -98,6 +98,19 @@ def test_tables_for_people(tmp_path: Path, tables: Path, capsys: pytest.CaptureF
     assert "test-split" in text and "substituted" in text and "E HULL ≤ 0.08 eV/atom" in text
 
 
+def test_without_relaxing(tmp_path: Path, tables: Path, capsys: pytest.CaptureFixture) -> None:
+    given = str(samples(tmp_path / "ours.jsonl"))
+    command = ["evaluate", "generation", given, "--data", str(tables), "--out", str(tmp_path / "out"), "--no-relax"]
+    assert run(command) == 0
+    text = capsys.readouterr().out
+    assert "structurally valid" in text and "RELAXED" not in text and "E HULL" not in text
+    assert not (tmp_path / "out" / "ours").exists()
+    assert run([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["columns"]["ours"]["sampled"]
+    assert found["structurally_valid"]["count"] == 3 and found["unique_label"]["count"] == 3
+    assert found["new_templates"] == {**found["new_templates"], "count": 0, "of": 2}  # rock salt both times
+
+
 def test_agreement(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     table = tmp_path / "theirs.csv"
     with table.open("w") as handle:

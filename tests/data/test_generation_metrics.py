@@ -123,6 +123,7 @@ def test_summary_denominators() -> None:
     assert found["n"] == 10
     assert found["sun"]["0.08"]["training"]["sun"]["percent"] == 50.0
     assert found["sun"]["0.08"]["stable"]["count"] == 7
+    assert found["sun"]["0.08"]["of_relaxed"]["symmetric"]["percent"] == 50.0  # 4 of 8: the published denominator
     assert found["sampled"]["structurally_valid"]["of"] == 10 and found["sampled"]["structurally_valid"]["count"] == 9
     assert found["sampled"]["p1"]["count"] == 1
     assert found["relaxed"]["relaxed"]["percent"] == 80.0
