@@ -17,11 +17,13 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genmat.crystal.composition import parse_formula, reduced_formula
 from genmat.errors import GenmatError
 from genmat.screening.potentials.base import correction_of
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 logging.getLogger("moyo").setLevel(logging.ERROR)  # supercells are expected here: no warning per structure
 FILES = ("structures_le20.parquet", "structures_21to52.parquet")
+HULL = "hull_entries.csv.gz"
 NEAR_HULL = 0.05  # eV/atom, table's e_above_hull of the phases taken
 PBE_SWELL = 1.013  # stored cells are 0.987 of a PBE volume at the median
 COMMIT_ATOMS = 256
@@ -89,13 +92,14 @@ def _claim(db: sqlite3.Connection, source: str) -> None:
 
 
 def read_phases(data: Path, near_hull: float = NEAR_HULL) -> pd.DataFrame:
-    """Elements, and labelled phases near the hull, in the order of work; a column ``stage`` is added.
+    """Elements, and phases near the hull, in the order of work; a column ``stage`` is added.
 
-    Elemental phases are taken without a label too: the data leaves the ground states of some unlabelled.
+    Phases without a label of their own are taken where they are elements, or where the complete hull has a stable
+    phase of their formula and no labelled structure is it: the hull would have a hole there.
     """
     import pandas as pd
 
-    missing = [name for name in FILES if not (data / name).is_file()]
+    missing = [name for name in (*FILES, HULL) if not (data / name).is_file()]
     if missing:
         raise GenmatError(f"{data}: {missing[0]} not found; give the folder with the Materials Project structures")
     table = pd.concat([pd.read_parquet(data / name) for name in FILES], ignore_index=True)
@@ -105,10 +109,30 @@ def read_phases(data: Path, near_hull: float = NEAR_HULL) -> pd.DataFrame:
     )
     elements = table.species.map(lambda s: len(set(s)))
     near = (table.e_above_hull <= near_hull) | (elements == 1)
+    names = table.formula.map(_reduced)
+    holes = _stable_formulas(data, near_hull) - set(names[near])
+    near |= table.e_above_hull.isna() & names.isin(holes)
     table, elements = table[near], elements[near]
     stage = np.select([elements == 1, table.e_above_hull <= 1e-6, elements == 2], [0, 1, 2], 3)
     table = table.assign(stage=stage)
     return table.sort_values(["stage", "n_primitive", "material_id"], ignore_index=True)
+
+
+@cache
+def _reduced(formula: str) -> str:
+    return reduced_formula(parse_formula(formula))
+
+
+def _stable_formulas(data: Path, near_hull: float) -> set[str]:
+    """Reduced formulas of which the complete DFT hull has a phase within ``near_hull`` eV/atom."""
+    import pandas as pd
+
+    from genmat.screening.reference import load_reference
+
+    table = pd.read_csv(data / HULL, keep_default_na=False, na_values=[""])
+    lowest = table.groupby("composition").ef_mp2020like.min()
+    above, _ = load_reference(data / HULL).e_above_hull_many(list(lowest.index), lowest.to_numpy())
+    return {_reduced(str(formula)) for formula in lowest.index[above <= near_hull]}
 
 
 def primitive(row) -> Structure:
