@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genmat.candidate import Candidate
-from genmat.crystal.prototype import from_structure
+from genmat.crystal.prototype import bearable, from_structure
 from genmat.crystal.realise import realise
 from genmat.errors import GenmatError, RunError
 from genmat.screening.flight import Flight, RelaxationError, best_width, fly
@@ -186,6 +186,7 @@ def symmetrise(structure: Structure, symprec: float = SYMPREC) -> tuple[Structur
 
     try:
         numbers = [site.specie.Z for site in structure]
+        symprec = bearable(np.asarray(structure.lattice.matrix), symprec)
         small = dataset(structure.lattice.matrix, structure.frac_coords, numbers, symprec).prim_std_cell
         exact = dataset(small.basis, small.positions, list(small.numbers), 1e-3)
         crystal = Structure(Lattice(small.basis), small.numbers, small.positions)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from malformed import OBJECTS, objects, texts
@@ -91,3 +94,14 @@ def test_absurd_cells_cost_nothing(reason, structure):
         structure = Structure(structure.lattice, structure.species, grid)
     done = relax_one(Candidate("a", "test", structure=structure), Untouchable())
     assert done.failure is not None and reason in done.failure
+
+
+def test_needles_do_not_hang():
+    """A cell 27 times longer than wide, from whose symmetry at 0.1 Å moyopy never returns (asked in a process)."""
+    code = (
+        "from pymatgen.core import Lattice, Structure; from genmat.crystal.prototype import from_structure;"
+        "cell = Lattice([[2.1016, -1.21338, 0], [2.1016, 1.21338, 0], [-1.82168, 0, 66.06986]]);"
+        "print(from_structure(Structure(cell, ['Cu'], [[0, 0, 0]])).formula)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.strip() == "Cu"
