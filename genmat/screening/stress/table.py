@@ -112,11 +112,13 @@ def _primitive(structure: Structure, symprec: float = 0.1) -> tuple[Structure, i
     import moyopy
     from pymatgen.core import Lattice, Structure
 
+    from genmat.crystal.prototype import bearable
+
     cell = moyopy.Cell(
         structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), [site.specie.Z for site in structure]
     )
     try:
-        found = moyopy.MoyoDataset(cell, symprec=symprec)
+        found = moyopy.MoyoDataset(cell, symprec=bearable(structure.lattice.matrix, symprec))
     except ValueError as error:  # moyopy's own exception derives from it
         raise GenmatError(f"{structure.formula}: no symmetry found ({error}); leave it out") from None
     small = found.prim_std_cell
