@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 logging.getLogger("moyo").setLevel(logging.ERROR)  # supercells are fine here: no warning per structure
 SYMPREC_LADDER = (1.0, 0.3, 0.1, 0.01)  # factors tried in turn when the tolerance itself defeats symmetry detection
+LEAST_VOLUME, LEAST_DISTANCE = 0.5, 0.3  # Å³ per atom, Å
 NEEDLE = 1.5  # Å: largest tolerance times the ratio of longest to shortest lattice vector
 PEARSON_SYSTEM = {
     "triclinic": "a",
@@ -153,7 +154,7 @@ def from_arrays(matrix: np.ndarray, coords: np.ndarray, numbers: np.ndarray, sym
     """As :func:`from_structure`, from lattice rows (3, 3) in Å, fractional coordinates (n, 3), atomic numbers (n,)."""
     if not (np.isfinite(matrix).all() and np.isfinite(coords).all()):
         raise GenmatError("structure: not-a-number in lattice or coordinates; repair the file")
-    reason, symprec = "", bearable(matrix, symprec)
+    reason, symprec = "", bearable(matrix, coords, symprec)
     for factor in SYMPREC_LADDER:
         try:
             return _standardise(matrix, coords, numbers, symprec * factor)
@@ -162,8 +163,19 @@ def from_arrays(matrix: np.ndarray, coords: np.ndarray, numbers: np.ndarray, sym
     raise GenmatError(f"structure: no symmetry found ({reason}); check for overlapping atoms")
 
 
-def bearable(matrix: np.ndarray, symprec: float) -> float:
-    """The tolerance (Å), lowered for needles: moyopy 0.21 never returns from 0.1 Å in a cell of 2.4 x 2.4 x 66 Å."""
+def bearable(matrix: np.ndarray, coords: np.ndarray, symprec: float) -> float:
+    """A tolerance (Å) from which moyopy 0.21 returns: lowered for needles, where it never does.
+
+    Needles are cells like 2.4 x 2.4 x 66 Å at 0.1 Å; crowded cells have no such tolerance.
+
+    Raises:
+        GenmatError: atoms within 0.3 Å of each other, or less than 0.5 Å³ per atom.
+    """
+    volume = abs(float(np.linalg.det(matrix)))
+    gap = coords[:, None] - coords[None]
+    distance = np.linalg.norm((gap - np.round(gap)) @ matrix, axis=2) + 9.0 * np.eye(len(coords))
+    if volume < LEAST_VOLUME * len(coords) or distance.min(initial=np.inf) < LEAST_DISTANCE:
+        raise GenmatError("structure: overlapping atoms have no symmetry to find; repair it")
     lengths = np.linalg.norm(matrix, axis=1)
     return min(symprec, NEEDLE * float(lengths.min() / max(lengths.max(), 1e-9)))
 

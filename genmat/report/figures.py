@@ -184,7 +184,7 @@ def conventional_view(structure: Structure, symprec: float = 0.1) -> list[Any] |
         cell = moyopy.Cell(
             structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), list(structure.atomic_numbers)
         )
-        data = moyopy.MoyoDataset(cell, symprec=bearable(structure.lattice.matrix, symprec))
+        data = moyopy.MoyoDataset(cell, symprec=bearable(structure.lattice.matrix, structure.frac_coords, symprec))
     except Exception:  # moyo raises its own errors for odd cells; the given cell can always be drawn
         return 0
     matrix = np.asarray(data.std_linear).T

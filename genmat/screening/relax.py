@@ -186,7 +186,7 @@ def symmetrise(structure: Structure, symprec: float = SYMPREC) -> tuple[Structur
 
     try:
         numbers = [site.specie.Z for site in structure]
-        symprec = bearable(np.asarray(structure.lattice.matrix), symprec)
+        symprec = bearable(structure.lattice.matrix, structure.frac_coords, symprec)
         small = dataset(structure.lattice.matrix, structure.frac_coords, numbers, symprec).prim_std_cell
         exact = dataset(small.basis, small.positions, list(small.numbers), 1e-3)
         crystal = Structure(Lattice(small.basis), small.numbers, small.positions)

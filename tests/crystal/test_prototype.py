@@ -115,6 +115,10 @@ def test_bad_structures_say_why():
     overlapping = Structure(Lattice.cubic(4), ["Cu", "Au", "Cu"], [[0, 0, 0], [0, 0, 0], [0.001, 0, 0]])
     with pytest.raises(GenmatError, match="overlapping"):
         from_structure(overlapping)
+    crowded = Structure(Lattice.from_parameters(2.46, 2.46, 2.812, 54.74, 54.74, 109.47), ["Fe"], [[0, 0, 0]])
+    crowded.scale_lattice(0.23)
+    with pytest.raises(GenmatError, match="overlapping"):  # the symmetry search would never return
+        from_structure(crowded)
     with pytest.raises(GenmatError, match="geometry"):
         realise(Protostructure(221, (Site("Sr", "a"),)))
 

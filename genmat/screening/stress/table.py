@@ -117,8 +117,9 @@ def _primitive(structure: Structure, symprec: float = 0.1) -> tuple[Structure, i
     cell = moyopy.Cell(
         structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), [site.specie.Z for site in structure]
     )
+    tolerance = bearable(structure.lattice.matrix, structure.frac_coords, symprec)
     try:
-        found = moyopy.MoyoDataset(cell, symprec=bearable(structure.lattice.matrix, symprec))
+        found = moyopy.MoyoDataset(cell, symprec=tolerance)
     except ValueError as error:  # moyopy's own exception derives from it
         raise GenmatError(f"{structure.formula}: no symmetry found ({error}); leave it out") from None
     small = found.prim_std_cell
