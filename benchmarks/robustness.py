@@ -313,6 +313,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--python", help="interpreter that runs the potential")
     parser.add_argument("--second", help="second potential, such as m3gnet:PATH")
     parser.add_argument("--reference", help="of the hull; none = no hull")
+    parser.add_argument("--max-steps", type=int, help="of each relaxation; few make a trial of the machinery alone")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--megabytes", type=int, default=0, help="of the tmpfs; default 16 + one per 25 candidates")
@@ -329,8 +330,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     given = args.input.resolve() if args.input else make_input(folder, args.n, args.seed)
     command = genmat("screen", given, "--potential", args.potential)
-    for name in ("python", "second", "reference"):
-        command += [f"--{name}", getattr(args, name)] if getattr(args, name) else []
+    for name in ("python", "second", "reference", "max-steps"):
+        value = getattr(args, name.replace("-", "_"))
+        command += [f"--{name}", str(value)] if value else []
 
     plain, seconds = args.against or folder / "plain", None
     if args.against is None:  # one that is finished is only read again, and refused if it was another
