@@ -9,8 +9,7 @@ second time. Energies of different checkpoints are different sources and are nev
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
@@ -23,6 +22,7 @@ import torch
 from genmat.errors import GenmatError, did_you_mean
 from genmat.screening.potentials.base import Evaluation, PotentialInfo
 from genmat.screening.potentials.chgnet_model import Shape, prepare_weights, site_energies
+from genmat.screening.potentials.engine import Part, evaluate_batch, evaluate_in_batches
 from genmat.screening.potentials.neighbours import CrystalGraph, collate, crystal_graph, half_list
 
 if TYPE_CHECKING:
@@ -121,45 +121,15 @@ class CHGNetPotential:
             GenmatError: a species is disordered or beyond Z = 94.
         """
         graphs = [_graph(s, self._shape.cutoff) for s in structures]
-        energies = np.zeros(len(graphs))
-        forces: list[np.ndarray] = []
-        stresses = np.zeros((len(graphs) if gradients else 0, 3, 3))
-        done = 0
-        for batch in _batches(graphs):
-            part = _evaluate_batch(self._weights, self._shape, collate(batch), gradients)
-            span = slice(done, done + len(batch))
-            energies[span] = part[0]
-            if gradients:
-                volumes = np.array([s.volume for s in structures[span]])
-                forces.extend(part[1])
-                stresses[span] = part[2] / volumes[:, None, None]
-            done += len(batch)
-        return Evaluation(energies, forces, stresses)
 
+        def evaluate(batch: list[CrystalGraph]) -> Part:
+            graph = collate(batch)
+            every = np.arange(len(graph.species))
+            return evaluate_batch(
+                graph, every, lambda v: site_energies(self._weights, graph, v, self._shape), "cpu", gradients
+            )
 
-def _evaluate_batch(
-    weights: dict[str, torch.Tensor], shape: Shape, graph: CrystalGraph, gradients: bool
-) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    """(crystals,) eV, forces, (crystals, 3, 3) dE/dstrain in eV."""
-    with _one_thread(), torch.set_grad_enabled(gradients):
-        vectors = torch.tensor(graph.vectors, dtype=torch.float32, requires_grad=gradients)
-        site = site_energies(weights, graph, vectors, shape)
-        slope = torch.autograd.grad(site.sum(), vectors)[0].double().numpy() if gradients and len(vectors) else None
-    n = len(graph.n_atoms)
-    energies = np.bincount(graph.owner, site.detach().double().numpy(), minlength=n)
-    if not gradients:
-        return energies, [], np.zeros((0, 3, 3))
-    force = np.zeros((len(graph.species), 3))
-    virial = np.zeros((n, 3, 3))
-    if slope is not None:
-        for axis in range(3):  # a bond vector is position(first) - position(second)
-            force[:, axis] -= np.bincount(graph.first, slope[:, axis], minlength=len(force))
-            force[:, axis] += np.bincount(graph.second, slope[:, axis], minlength=len(force))
-        for a in range(3):
-            for b in range(3):
-                virial[:, a, b] = np.bincount(graph.bond_owner, graph.vectors[:, a] * slope[:, b], minlength=n)
-    virial = (virial + virial.transpose(0, 2, 1)) / 2
-    return energies, np.split(force, np.cumsum(graph.n_atoms)[:-1]), virial
+        return evaluate_in_batches(structures, graphs, lambda g: len(g.species), BATCH_ATOMS, evaluate, gradients)
 
 
 def _graph(structure: Structure, cutoff: float) -> CrystalGraph:
@@ -171,19 +141,6 @@ def _graph(structure: Structure, cutoff: float) -> CrystalGraph:
         raise GenmatError(f"{structure.formula}: CHGNet knows elements up to Pu; remove the structure")
     positions, lattice = structure.cart_coords, structure.lattice.matrix
     return crystal_graph(numbers, positions, lattice, half_list(positions, lattice, cutoff), cutoff)
-
-
-def _batches(graphs: list[CrystalGraph]) -> Iterator[list[CrystalGraph]]:
-    batch: list[CrystalGraph] = []
-    size = 0
-    for graph in graphs:
-        if batch and size + len(graph.species) > BATCH_ATOMS:
-            yield batch
-            batch, size = [], 0
-        batch.append(graph)
-        size += len(graph.species)
-    if batch:
-        yield batch
 
 
 @lru_cache(maxsize=len(CHECKPOINTS))
@@ -200,14 +157,3 @@ def _load_weights(version: str) -> dict[str, torch.Tensor]:
         raise GenmatError(f"{path.name}: not the published CHGNet {version} weights; reinstall chgnet")
     state = torch.load(path, map_location="cpu", weights_only=True)["model"]["state_dict"]
     return prepare_weights(state, checkpoint.shape)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One torch thread: several make these small kernels slower, and results must not depend on the machine's load."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genmat.screening.potentials.engine import linear
 from genmat.screening.potentials.neighbours import ATOM_CUTOFF, BOND_CUTOFF, CrystalGraph
 
 N_CONV = 4
-FEW_ROWS = 4  # matrix products of fewer rows take another path in the library, and round differently
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def site_energies(w: Mapping[str, Tensor], g: CrystalGraph, vectors: Tensor, sha
 
     length = vectors.norm(dim=1)  # (bonds,)
     basis = _bessel(length, w["freq_ag"], shape.cutoff, shape.envelope)  # (bonds, 31)
-    bond, weight = _linear(basis, w["bond_in"]).split(64, dim=1)  # (bonds, 64) each
+    bond, weight = linear(basis, w["bond_in"]).split(64, dim=1)  # (bonds, 64) each
     angles = _Angles(w, g, vectors[:n_short], length[:n_short], shape.envelope) if g.angle_centre.size else None
 
     atom = w["species"][species]  # (atoms, 64)
@@ -136,17 +136,8 @@ def site_energies(w: Mapping[str, Tensor], g: CrystalGraph, vectors: Tensor, sha
     x = F.layer_norm(atom, (64,), w["norm"][0], w["norm"][1]) if "norm" in w else atom  # (atoms, 64)
     last = len(shape.readout) - 1
     for i in range(last):
-        x = F.silu(_linear(x, w[f"read{i}"], w[f"read{i}.bias"]))
+        x = F.silu(linear(x, w[f"read{i}"], w[f"read{i}.bias"]))
     return (x * w[f"read{last}"][:, 0]).sum(1) + w[f"read{last}.bias"] + w["reference"][species]
-
-
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """(rows, in) @ (in, out) + (out,); every row the same whatever the number of rows."""
-    rows = len(x)
-    if rows < FEW_ROWS:
-        x = F.pad(x, (0, 0, 0, FEW_ROWS - rows))
-    made = x @ weight if bias is None else torch.addmm(bias, x, weight)
-    return made[:rows] if rows < FEW_ROWS else made
 
 
 def _envelope(scaled: Tensor, p: int) -> Tensor:
@@ -179,8 +170,8 @@ def _gate(w: Mapping[str, Tensor], name: str, core: Tensor, gate: Tensor) -> Ten
 def _hidden(w: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
     """Second layer of a gated MLP and its gate: (rows, 128) pre-activations -> (rows, 64)."""
     x = F.silu(x)
-    core = _linear(x[:, :64], w[f"{name}.core"], w[f"{name}.core.bias"])
-    gate = _linear(x[:, 64:], w[f"{name}.gate"], w[f"{name}.gate.bias"])
+    core = linear(x[:, :64], w[f"{name}.core"], w[f"{name}.core.bias"])
+    gate = linear(x[:, 64:], w[f"{name}.gate"], w[f"{name}.gate.bias"])
     return _gate(w, name, core, gate)
 
 
@@ -189,14 +180,14 @@ def _atom_conv(
 ) -> Tensor:
     """Gather messages over directed bonds: (atoms, 64) -> (atoms, 64)."""
     n = ends.shape[1]
-    centre = _linear(atom, w[f"{name}.centre"], w[f"{name}.bias"])  # (atoms, 128)
-    neighbour = _linear(atom, w[f"{name}.neighbour"])  # (atoms, 128)
-    along = _linear(bond, w[f"{name}.bond"])  # (bonds, 128)
+    centre = linear(atom, w[f"{name}.centre"], w[f"{name}.bias"])  # (atoms, 128)
+    neighbour = linear(atom, w[f"{name}.neighbour"])  # (atoms, 128)
+    along = linear(bond, w[f"{name}.bond"])  # (bonds, 128)
     x = centre.index_select(0, ends.view(-1)) + neighbour.index_select(0, flipped.view(-1))  # (2 bonds, 128)
     x = (x.view(2, n, 128) + along).view(2 * n, 128)
     message = (_hidden(w, name, x).view(2, n, 64) * weight).view(2 * n, 64)
     gathered = torch.zeros_like(atom).index_add(0, ends.view(-1), message)
-    updated = atom + _linear(gathered, w[f"{name}.out"])
+    updated = atom + linear(gathered, w[f"{name}.out"])
     return updated + w[f"{name}.out.bias"] if f"{name}.out.bias" in w else updated
 
 
@@ -213,20 +204,20 @@ class _Angles:
         phase = torch.acos(cosine)[:, None] * w["freq_angle"]  # (half, 15)
         constant = phase.new_full((len(phase), 1), math.sqrt(0.5))
         basis = torch.cat([constant, torch.sin(phase), torch.cos(phase)], dim=1) / math.sqrt(math.pi)
-        self.feature = _linear(basis, w["angle_in"])  # (half, 64), the same for both orders until the first update
+        self.feature = linear(basis, w["angle_in"])  # (half, 64), the same for both orders until the first update
         self.one, self.two = pair.reshape(-1), pair.flip(0).reshape(-1)  # (angles,) = both orders
         self.centre = torch.from_numpy(g.angle_centre).repeat(2)
-        self.weight = _linear(_bessel(length, w["freq_bg"], BOND_CUTOFF, envelope), w["weight_bg"])  # (short, 64)
+        self.weight = linear(_bessel(length, w["freq_bg"], BOND_CUTOFF, envelope), w["weight_bg"])  # (short, 64)
         if "bond0.out.bias" in w:  # (bonds,) 1 in crystals with angles: only there the bias reaches the bonds
             self.crystals = torch.from_numpy(np.isin(g.bond_owner, g.owner[g.angle_centre])).float()
 
     def _input(self, w: Mapping[str, Tensor], name: str, atom: Tensor, bond: Tensor) -> Tensor:
-        centre = _linear(atom, w[f"{name}.centre"], w[f"{name}.bias"])
-        angle = _linear(self.feature, w[f"{name}.angle"])
+        centre = linear(atom, w[f"{name}.centre"], w[f"{name}.bias"])
+        angle = linear(self.feature, w[f"{name}.angle"])
         if len(angle) < len(self.one):
             angle = angle.repeat(2, 1)
-        one = _linear(bond, w[f"{name}.one"]).index_select(0, self.one)
-        two = _linear(bond, w[f"{name}.two"]).index_select(0, self.two)
+        one = linear(bond, w[f"{name}.one"]).index_select(0, self.one)
+        two = linear(bond, w[f"{name}.two"]).index_select(0, self.two)
         return one + two + angle + centre.index_select(0, self.centre)  # (angles, 128)
 
     def bond_conv(self, w: Mapping[str, Tensor], name: str, atom: Tensor, bond: Tensor) -> Tensor:
@@ -235,7 +226,7 @@ class _Angles:
         # the weight of the bond that receives the message is common to its sum
         message = message * self.weight.index_select(0, self.two)
         gathered = torch.zeros_like(bond).index_add(0, self.one, message) * self.weight
-        return bond + _linear(gathered, w[f"{name}.out"])
+        return bond + linear(gathered, w[f"{name}.out"])
 
     def update(self, w: Mapping[str, Tensor], name: str, atom: Tensor, bond: Tensor) -> None:
         """Replace the angle features by their updated ones, (angles, 64)."""

@@ -16,8 +16,9 @@ import torch
 from genmat.errors import GenmatError
 from genmat.screening.potentials.base import Evaluation, PotentialInfo
 from genmat.screening.potentials.corrections import mp2020
+from genmat.screening.potentials.engine import pick_device
 from genmat.screening.potentials.m3gnet_model import prepare_weights, site_energies
-from genmat.screening.potentials.pairs import PairGraph, evaluate_pairs, pick_device
+from genmat.screening.potentials.pairs import PairGraph, evaluate_pairs
 from genmat.screening.potentials.weights import Known, find_weights, read_weights
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genmat.screening.potentials.pairs import PairGraph, linear
+from genmat.screening.potentials.engine import linear
+from genmat.screening.potentials.pairs import PairGraph
 
 MAX_N = MAX_L = 3
 WIDE, WIDER = 16, 32  # columns the 9 and 27 basis functions are padded to, see `pairs`

@@ -22,6 +22,7 @@ import numpy as np
 
 from genmat.errors import GenmatError
 from genmat.screening.potentials.base import Evaluation, PotentialInfo
+from genmat.screening.potentials.engine import batches
 from genmat.screening.potentials.neighbours import half_list
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class MACEPotential:
         energies: list[float] = []
         forces: list[np.ndarray] = []
         stresses: list[np.ndarray] = []
-        for batch in _batches(structures):
+        for batch in batches(structures, len, BATCH_ATOMS):
             made = self._model(self._graph(batch), compute_force=gradients, compute_stress=gradients)
             energies += made["energy"].detach().double().tolist()
             if gradients:
@@ -295,19 +296,6 @@ def _head(spec: str, wanted: str, heads: list[str]) -> int:
     if wanted not in heads:
         raise GenmatError(f"mace:{spec}: the model has the heads {', '.join(heads)}; choose with mace:FILE#HEAD")
     return heads.index(wanted)
-
-
-def _batches(structures: Sequence[Structure]) -> Iterator[list[Structure]]:
-    batch: list[Structure] = []
-    size = 0
-    for structure in structures:
-        if batch and size + len(structure) > BATCH_ATOMS:
-            yield batch
-            batch, size = [], 0
-        batch.append(structure)
-        size += len(structure)
-    if batch:
-        yield batch
 
 
 def _names() -> str:

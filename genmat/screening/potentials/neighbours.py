@@ -7,6 +7,7 @@ kept once, as the vector from its second atom to its first; everything directed 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,6 +144,12 @@ def _angles(first: np.ndarray, second: np.ndarray, n_atoms: int) -> tuple[np.nda
     return pair % max(n_short, 1), signs, centre[pair[0]]
 
 
+def join_bonds(values: Sequence[np.ndarray], short: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Values of the bonds of several graphs as one array: the short bonds of all, then the others of all."""
+    pairs = list(zip(values, short, strict=True))
+    return np.concatenate([v[:n] for v, n in pairs] + [v[n:] for v, n in pairs])
+
+
 def collate(graphs: list[CrystalGraph]) -> CrystalGraph:
     """Put several graphs side by side; the short bonds of all come first."""
     if len(graphs) == 1:
@@ -153,9 +160,7 @@ def collate(graphs: list[CrystalGraph]) -> CrystalGraph:
     short_offset = np.cumsum(short) - short
 
     def bonds(values: list[np.ndarray]) -> np.ndarray:
-        heads = [v[: g.n_short] for v, g in zip(values, graphs, strict=True)]
-        tails = [v[g.n_short :] for v, g in zip(values, graphs, strict=True)]
-        return np.concatenate(heads + tails)
+        return join_bonds(values, short)
 
     return CrystalGraph(
         species=np.concatenate([g.species for g in graphs]),

@@ -7,8 +7,7 @@ the bonds of a crystal keep their order, so that its sums, and every bit of its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -18,12 +17,12 @@ import torch
 
 from genmat.errors import GenmatError
 from genmat.screening.potentials.base import Evaluation
-from genmat.screening.potentials.neighbours import half_list
+from genmat.screening.potentials.engine import Part, evaluate_batch, evaluate_in_batches
+from genmat.screening.potentials.neighbours import half_list, join_bonds
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-FEW_ROWS = 4  # matrix products of fewer rows take another path in the library, and round differently
 SHORTEST = 1e-3  # Å: atoms nearer than this have no direction between them
 
 
@@ -113,9 +112,7 @@ def collate_pairs(graphs: Sequence[PairGraph]) -> PairGraph:
     offset = np.cumsum(atoms) - atoms
 
     def bonds(values: list[np.ndarray]) -> np.ndarray:
-        heads = [v[: g.n_short] for v, g in zip(values, graphs, strict=True)]
-        tails = [v[g.n_short :] for v, g in zip(values, graphs, strict=True)]
-        return np.concatenate(heads + tails)
+        return join_bonds(values, [g.n_short for g in graphs])
 
     return PairGraph(
         species=np.concatenate([g.species for g in graphs]),
@@ -147,84 +144,14 @@ def evaluate_pairs(
     """
     given = orbits if orbits is not None else [None] * len(structures)
     graphs = [pair_graph(s, model, o) for s, o in zip(structures, given, strict=True)]
-    energies = np.zeros(len(graphs))
-    forces: list[np.ndarray] = []
-    stresses = np.zeros((len(graphs) if gradients else 0, 3, 3))
-    done = 0
-    for batch in _batches(graphs, model.batch_atoms):
-        span = slice(done, done + len(batch))
-        energies[span], force, virial = _evaluate_batch(model, collate_pairs(batch), gradients)
-        if gradients:
-            volumes = np.array([s.volume for s in structures[span]])
-            forces.extend(force)
-            stresses[span] = virial / volumes[:, None, None]
-        done += len(batch)
-    return Evaluation(energies, forces, stresses)
 
-
-def _evaluate_batch(
-    model: PairModel, graph: PairGraph, gradients: bool
-) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    """(crystals,) eV, forces, (crystals, 3, 3) dE/dstrain in eV."""
-    with one_thread(), torch.set_grad_enabled(gradients):
-        vectors = torch.tensor(graph.vectors, dtype=torch.float32, device=model.device, requires_grad=gradients)
+    def evaluate(batch: list[PairGraph]) -> Part:
+        graph = collate_pairs(batch)
         first, _, times = graph.sites
-        site = model.site_energies(graph, vectors) * torch.from_numpy(times).to(vectors)
-        slope = None
-        if gradients and len(vectors):
-            slope = torch.autograd.grad(site.sum(), vectors)[0].double().cpu().numpy()
-    n = len(graph.n_atoms)
-    energies = np.bincount(graph.owner[first], site.detach().double().cpu().numpy(), minlength=n)
-    if not gradients:
-        return energies, [], np.zeros((0, 3, 3))
-    force = np.zeros((len(graph.species), 3))
-    virial = np.zeros((n, 3, 3))
-    if slope is not None:
-        owner = graph.owner[graph.first]
-        for axis in range(3):  # a bond vector is position(first) - position(second)
-            force[:, axis] -= np.bincount(graph.first, slope[:, axis], minlength=len(force))
-            force[:, axis] += np.bincount(graph.second, slope[:, axis], minlength=len(force))
-        for a in range(3):
-            for b in range(3):
-                virial[:, a, b] = np.bincount(owner, graph.vectors[:, a] * slope[:, b], minlength=n)
-    virial = (virial + virial.transpose(0, 2, 1)) / 2
-    return energies, np.split(force, np.cumsum(graph.n_atoms)[:-1]), virial
 
+        def energies(vectors: torch.Tensor) -> torch.Tensor:
+            return model.site_energies(graph, vectors) * torch.from_numpy(times).to(vectors)
 
-def _batches(graphs: list[PairGraph], most_atoms: int) -> Iterator[list[PairGraph]]:
-    batch: list[PairGraph] = []
-    size = 0
-    for graph in graphs:
-        sites = len(graph.sites[0])
-        if batch and size + sites > most_atoms:
-            yield batch
-            batch, size = [], 0
-        batch.append(graph)
-        size += sites
-    if batch:
-        yield batch
+        return evaluate_batch(graph, first, energies, model.device, gradients)
 
-
-def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """(rows, in) @ (in, out) + (out,); on a CPU every row is the same, bit for bit, whatever the number of rows."""
-    rows = len(x)
-    if rows < FEW_ROWS:
-        x = torch.nn.functional.pad(x, (0, 0, 0, FEW_ROWS - rows))
-    made = x @ weight if bias is None else torch.addmm(bias, x, weight)
-    return made[:rows] if rows < FEW_ROWS else made
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread: several make these small kernels slower, and results must not depend on the machine's load."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def pick_device() -> torch.device:
-    """The first GPU where torch sees one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return evaluate_in_batches(structures, graphs, lambda g: len(g.sites[0]), model.batch_atoms, evaluate, gradients)
