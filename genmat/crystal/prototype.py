@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logging.getLogger("moyo").setLevel(logging.ERROR)  # supercells are fine here: no warning per structure
 SYMPREC_LADDER = (1.0, 0.3, 0.1, 0.01)  # factors tried in turn when the tolerance itself defeats symmetry detection
-LEAST_VOLUME, LEAST_DISTANCE = 0.5, 0.3  # Å³ per atom, Å
+LEAST_VOLUME, LEAST_DISTANCE = 0.5, 0.1  # Å³ per atom, Å
 NEEDLE = 1.5  # Å: largest tolerance times the ratio of longest to shortest lattice vector
 PEARSON_SYSTEM = {
     "triclinic": "a",
@@ -169,7 +169,7 @@ def bearable(matrix: np.ndarray, coords: np.ndarray, symprec: float) -> float:
     Needles are cells like 2.4 x 2.4 x 66 Å at 0.1 Å; crowded cells have no such tolerance.
 
     Raises:
-        GenmatError: atoms within 0.3 Å of each other, or less than 0.5 Å³ per atom.
+        GenmatError: atoms within 0.1 Å of each other, or less than 0.5 Å³ per atom.
     """
     volume = abs(float(np.linalg.det(matrix)))
     gap = coords[:, None] - coords[None]
