@@ -27,6 +27,7 @@ def generate(
     max_atoms: int = 20,
     e_above_hull: float | None = 0.025,
     temperature: float = 1.0,
+    geometry_temperature: float = 0.7,
     top_p: float = 1.0,
     seed: int = 0,
 ) -> list[Candidate]:
@@ -42,7 +43,8 @@ def generate(
         model: name of a shipped model, or a folder.
         max_atoms: in the primitive cell.
         e_above_hull: asked of the model, eV/atom; None asks for nothing.
-        temperature: of sampling; below 1 prefers what is likely.
+        temperature: of composition and prototype; below 1 prefers what is likely.
+        geometry_temperature: of lattice and coordinates.
         top_p: share of probability kept of each word's distribution.
         seed: same seed, same candidates.
 
@@ -56,9 +58,8 @@ def generate(
     from genmat.cli.settings import Prompt
 
     chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
-    return list(
-        generate_candidates(Prompt(n, *chemistry, str(model), max_atoms, e_above_hull, temperature, top_p, seed))
-    )
+    drawing = (temperature, geometry_temperature, top_p, seed)
+    return list(generate_candidates(Prompt(n, *chemistry, str(model), max_atoms, e_above_hull, *drawing)))
 
 
 def screen(
@@ -125,6 +126,7 @@ def discover(
     max_atoms: int = 20,
     e_above_hull: float | None = 0.025,
     temperature: float = 1.0,
+    geometry_temperature: float = 0.7,
     top_p: float = 1.0,
     out: str | Path | None = None,
     potential: str = "chgnet",
@@ -153,7 +155,8 @@ def discover(
     from genmat.cli.settings import Prompt
 
     chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
-    prompt = Prompt(n, *chemistry, str(model), max_atoms, e_above_hull, temperature, top_p, seed)
+    drawing = (temperature, geometry_temperature, top_p, seed)
+    prompt = Prompt(n, *chemistry, str(model), max_atoms, e_above_hull, *drawing)
     engines = (python, ray, second, second_python, phonons)
     screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, engines)
     return _finish(lambda folder: run_discover(prompt, relax, folder, screening, progress=progress), out)

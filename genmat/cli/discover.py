@@ -23,6 +23,7 @@ def discover(
     max_atoms: opt.MaxAtoms = 20,
     e_above_hull: opt.EHull = 0.025,
     temperature: opt.Temperature = 1.0,
+    geometry_temperature: opt.GeometryTemperature = 0.7,
     top_p: opt.TopP = 1.0,
     potential: opt.Potential = "chgnet",
     reference: opt.Reference = None,
@@ -46,7 +47,8 @@ def discover(
     from genmat.cli.summary import conclude, typed
 
     prompt = Prompt(
-        n, elements, required, formula, spacegroup, prototype, model, max_atoms, e_above_hull, temperature, top_p, seed
+        n, elements, required, formula, spacegroup, prototype, model, max_atoms, e_above_hull, temperature,
+        geometry_temperature, top_p, seed
     )
     where = (processes(workers, ray), seed, python, ray, second, second_python, phonons)
     screening = Screening(potential, reference, known, fmax, max_steps, *where)

@@ -22,6 +22,7 @@ def generate(
     max_atoms: opt.MaxAtoms = 20,
     e_above_hull: opt.EHull = 0.025,
     temperature: opt.Temperature = 1.0,
+    geometry_temperature: opt.GeometryTemperature = 0.7,
     top_p: opt.TopP = 1.0,
     seed: opt.Seed = 0,
     json: opt.Json = False,
@@ -35,7 +36,8 @@ def generate(
     from genmat.data.write import check_target, write_structures
 
     prompt = Prompt(
-        n, elements, required, formula, spacegroup, prototype, model, max_atoms, e_above_hull, temperature, top_p, seed
+        n, elements, required, formula, spacegroup, prototype, model, max_atoms, e_above_hull, temperature,
+        geometry_temperature, top_p, seed
     )
     check_prompt(prompt)
     check_target(out)

@@ -30,7 +30,8 @@ class Prompt:
         model: name of a shipped model, or a folder.
         max_atoms: in the primitive cell.
         e_above_hull: asked of the model, eV/atom; None asks for nothing.
-        temperature: of sampling; below 1 prefers what is likely.
+        temperature: of composition and prototype; below 1 prefers what is likely.
+        geometry_temperature: of lattice and coordinates.
         top_p: share of probability kept of each word's distribution.
         seed: same seed, same candidates.
     """
@@ -45,6 +46,7 @@ class Prompt:
     max_atoms: int = 20
     e_above_hull: float | None = 0.025
     temperature: float = 1.0
+    geometry_temperature: float = 0.7
     top_p: float = 1.0
     seed: int = 0
 

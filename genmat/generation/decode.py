@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from genmat.generation.cache import BatchCache
-from genmat.generation.constraints import Grammar, replay
+from genmat.generation.constraints import ANGLE, COORD, LENGTH, Grammar, replay
 from genmat.generation.masks import Masks
 
 SHRINK = 0.85  # finished rows are dropped from the cache when fewer than this share of its rows is alive
@@ -98,6 +98,7 @@ def decode(
     *,
     condition: int | None = None,
     temperature: float = 1.0,
+    geometry_temperature: float | None = None,
     top_p: float = 1.0,
     seed: int = 0,
     clock: Clock | None = None,
@@ -107,9 +108,13 @@ def decode(
     Args:
         condition: token of the hull bin, said right after <bos>.
         temperature, top_p: of the distribution the grammar leaves.
+        geometry_temperature: of lattice and coordinates, where it differs.
     """
     clock = clock or Clock()
     clock.tick()
+    warmth = [temperature] * len(grammar.masks.lows)  # by kind of word
+    if geometry_temperature is not None:
+        warmth[LENGTH] = warmth[ANGLE] = warmth[COORD] = geometry_temperature
     head, embedding = model.head, model.embedding_matrix()
     start, prompt = grammar.start(), [grammar.vocab.ids["<bos>"]] + ([] if condition is None else [condition])
     given = len(prompt)
@@ -133,7 +138,7 @@ def decode(
     clock.tick("grammar")
     for step in range(longest):
         chances = uniforms(seed, first + alive, step)
-        drawn, gained = draw(head, h, embedding, rows, chances, temperature, top_p, clock)
+        drawn, gained = draw(head, h, embedding, rows, chances, warmth, top_p, clock)
         said[alive, step] = drawn
         lengths[alive] = step + 1
         logs[alive] += gained
@@ -158,7 +163,7 @@ def decode(
     return [Sentence(first + i, prompt + said[i, : lengths[i]].tolist(), float(logs[i])) for i in range(n)]
 
 
-def draw(head, h, embedding, rows, chances, temperature, top_p, clock) -> tuple[np.ndarray, np.ndarray]:
+def draw(head, h, embedding, rows, chances, warmth, top_p, clock) -> tuple[np.ndarray, np.ndarray]:
     """One word for every row of the batch, and its log p under the model: h (B, d) -> (B,), (B,)."""
     clock.tick("drawing")
     groups: dict[tuple[int, ...], list] = {}
@@ -186,7 +191,7 @@ def draw(head, h, embedding, rows, chances, temperature, top_p, clock) -> tuple[
         clock.tick("drawing")
         mask = masks.gather(key, [parts for _, parts in members])  # (b, W), or None when everything is allowed
         clock.tick("grammar")
-        chosen = choose(logp, None if mask is None else torch.from_numpy(mask), chances[places], temperature, top_p)
+        chosen = choose(logp, None if mask is None else torch.from_numpy(mask), chances[places], warmth[key[0]], top_p)
         out[places] = masks.ids(key)[chosen.numpy()]
         gained[places] = logp.gather(1, chosen[:, None]).squeeze(1).double().numpy()
         clock.tick("drawing")

@@ -110,6 +110,7 @@ def generate(
     max_atoms: int = 20,
     e_above_hull: float | None = DEFAULT_E_ABOVE_HULL,
     temperature: float = 1.0,
+    geometry_temperature: float = 0.7,
     top_p: float = 1.0,
     seed: int = 0,
     batch_size: int = 512,
@@ -129,7 +130,8 @@ def generate(
         prototype: a protostructure or label to decorate with other elements.
         max_atoms: largest primitive cell.
         e_above_hull: energy above hull asked for, eV/atom; None asks for nothing.
-        temperature: below 1 prefers likely words; 0 takes the likeliest.
+        temperature: of composition and prototype; below 1 prefers likely words, 0 takes the likeliest.
+        geometry_temperature: of lattice and coordinates. Chance there only costs: relaxation decides them anyway.
         top_p: share of probability kept of each word's distribution.
         clock: receives the time spent in model, grammar and drawing.
 
@@ -140,24 +142,25 @@ def generate(
         raise GenmatError(
             f"n {n}, batch_size {batch_size}: give numbers that are not negative, and a batch of at least 1"
         )
-    if temperature < 0 or not 0 < top_p <= 1:
-        raise GenmatError(f"temperature {temperature}, top_p {top_p}: give temperature >= 0 and 0 < top_p <= 1")
+    if min(temperature, geometry_temperature) < 0 or not 0 < top_p <= 1:
+        given = f"temperature {temperature}, geometry_temperature {geometry_temperature}, top_p {top_p}"
+        raise GenmatError(f"{given}: give temperatures >= 0 and 0 < top_p <= 1")
     grammar = grammar_for(elements, required, formula, spacegroup, prototype, max_atoms)
     loaded = load_model(model) if isinstance(model, str | Path) else model
     name = Path(model).name if isinstance(model, str | Path) else loaded.config.model_type.replace("_", "-")
     condition = None if e_above_hull is None else grammar.vocab.ids[hull_word(e_above_hull)]
-    return _run(n, loaded, name, grammar, condition, temperature, top_p, seed, batch_size, clock)
+    options = {"temperature": temperature, "geometry_temperature": geometry_temperature, "top_p": top_p, "seed": seed}
+    return _run(n, loaded, name, grammar, condition, options, batch_size, clock)
 
 
-def _run(n, model, name, grammar, condition, temperature, top_p, seed, batch_size, clock) -> Iterator[Candidate]:
+def _run(n, model, name, grammar, condition, options, batch_size, clock) -> Iterator[Candidate]:
     """Batches of sentences, in order, as candidates."""
-    provenance = {"model": name, "seed": seed, "temperature": temperature, "top_p": top_p}
+    provenance = {"model": name, **options}
     if condition is not None:
         provenance["condition"] = grammar.vocab.words[condition]
     for first in range(0, n, batch_size):
         size = min(batch_size, n - first)
-        options = {"condition": condition, "temperature": temperature, "top_p": top_p, "seed": seed, "clock": clock}
-        for sentence in decode(model, grammar, first, size, **options):
+        for sentence in decode(model, grammar, first, size, condition=condition, clock=clock, **options):
             yield to_candidate(sentence, name, provenance, given=1 if condition is None else 2)
 
 

@@ -204,7 +204,8 @@ def element_styles(symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
     styles = {}
     for symbol in symbols:
         z = atomic_numbers.get(symbol, 0)
-        rgb = (round(255 * float(part)) for part in jmol_colors[z])
+        colour = jmol_colors[z if z < len(jmol_colors) else 0]  # Jmol's end at meitnerium
+        rgb = (round(255 * float(part)) for part in colour)
         styles[symbol] = {
             "color": "#{:02x}{:02x}{:02x}".format(*rgb),
             "radius": round(float(covalent_radii[z]), 2),

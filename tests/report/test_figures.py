@@ -132,3 +132,10 @@ def test_pack_hulls_keeps_the_lowest_polymorph():
     ]
     packed = figures.pack_hulls({"O-Ti": {"elements": ["O", "Ti"], "entries": entries}})["O-Ti"]
     assert packed["formula"] == ["TiO2"] and packed["energy"] == [-3.4] and packed["on_hull"] == [True]
+
+
+@pytest.mark.parametrize("symbol", ["H", "Mt", "Ds", "Og", "X"])
+def test_every_element_has_a_style(symbol: str) -> None:
+    """Jmol has colours up to meitnerium only; heavier elements once ended the report."""
+    style = figures.element_styles([symbol])[symbol]
+    assert len(style["color"]) == 7 and style["radius"] > 0
