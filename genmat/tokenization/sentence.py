@@ -7,14 +7,15 @@ from genmat.crystal.composition import reduce_amounts
 from genmat.crystal.prototype import Protostructure, Site
 from genmat.crystal.wyckoff import space_group
 from genmat.errors import GenmatError
-from genmat.tokenization.vocabulary import angle_id, coord_id, hull_word, length_id, vocabulary
+from genmat.tokenization.vocabulary import angle_id, coord_id, gap_word, hull_word, length_id, vocabulary
 
 
-def spell(proto: Protostructure, e_above_hull: float | None = None) -> list[int]:
+def spell(proto: Protostructure, e_above_hull: float | None = None, gap: float | None = None) -> list[int]:
     """Token ids of a protostructure, ``<bos>`` to ``<eos>``; without geometry it stops after the last site.
 
     Args:
         e_above_hull: eV/atom; adds the condition word of its bin.
+        gap: eV (PBE); likewise.
 
     Raises:
         GenmatError: an amount beyond the vocabulary.
@@ -24,6 +25,8 @@ def spell(proto: Protostructure, e_above_hull: float | None = None) -> list[int]
     sentence = [ids["<bos>"]]
     if e_above_hull is not None:
         sentence.append(ids[hull_word(e_above_hull)])
+    if gap is not None:
+        sentence.append(ids[gap_word(gap)])
     for element, amount in reduce_amounts(proto.composition).items():
         if str(amount) not in ids:
             raise GenmatError(

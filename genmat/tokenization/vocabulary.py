@@ -15,7 +15,8 @@ from genmat.crystal.wyckoff import LETTERS, WyckoffPosition, space_group
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<geom>", "<unk>")
 HULL_BINS = (0.0, 0.025, 0.05, 0.1, float("inf"))  # upper edges of energy above hull, eV/atom
-RESERVED = 11
+GAP_BINS = (0.05, 1.0, 3.0, float("inf"))  # upper edges of the band gap, eV (PBE); the first are metals
+RESERVED = 7
 MAX_AMOUNT = 64
 LENGTH_MIN, LENGTH_STEP, N_LENGTHS = 2.0, 0.01, 465  # Å, relative step (log scale): 2 to 207 Å, at most 0.5 % off
 ANGLE_MIN, ANGLE_STEP, N_ANGLES = 30.0, 0.5, 241  # degrees
@@ -60,6 +61,11 @@ def hull_word(e_above_hull: float) -> str:
     return next(f"<hull:{edge:g}>" for edge in HULL_BINS if e_above_hull <= edge + 1e-6)
 
 
+def gap_word(gap: float) -> str:
+    """Condition word of a band gap (eV, PBE)."""
+    return next(f"<gap:{edge:g}>" for edge in GAP_BINS if gap <= edge)
+
+
 def length_id(length: float) -> int:
     """Bin of a lattice length in Å (clipped to the range of the language)."""
     return int(np.clip(round(np.log(length / LENGTH_MIN) / LENGTH_STEP), 0, N_LENGTHS - 1))
@@ -82,9 +88,9 @@ def vocabulary() -> Vocabulary:
     lengths = LENGTH_MIN * np.exp(LENGTH_STEP * np.arange(N_LENGTHS))
     angles = ANGLE_MIN + ANGLE_STEP * np.arange(N_ANGLES)
     coords = np.arange(N_COORDS) / N_COORDS
-    hull = [f"<hull:{edge:g}>" for edge in HULL_BINS]
+    conditions = [*(f"<hull:{edge:g}>" for edge in HULL_BINS), *(f"<gap:{edge:g}>" for edge in GAP_BINS)]
     kinds: dict[str, list[str]] = {
-        "special": [*SPECIAL, *hull, *(f"<reserved{i}>" for i in range(RESERVED))],
+        "special": [*SPECIAL, *conditions, *(f"<reserved{i}>" for i in range(RESERVED))],
         "element": list(ELEMENTS),
         "amount": [str(n) for n in range(1, MAX_AMOUNT + 1)],
         "spacegroup": [f"sg{n}" for n in range(1, 231)],

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from genmat.tokenization.vocabulary import HULL_BINS
+
 BUCKET = 50  # batches sorted by length together; more would make the order less random, fewer the padding longer
 
 
@@ -19,25 +21,33 @@ def choose(seed: int, epoch: int, row: int, n: int) -> int:
     return (x ^ (x >> 31)) % n
 
 
+def without(ids: list[int], condition: tuple[int, int], drop: Sequence[bool]) -> list[int]:
+    """A sentence without its hull bin, its gap, or both, as the two flags of `drop` say."""
+    lo, hi = condition
+    start = next(i for i, word in enumerate(ids) if i and not lo <= word < hi)
+    kept = [word for word in ids[1:start] if not drop[word - lo >= len(HULL_BINS)]]
+    return [ids[0], *kept, *ids[start:]]
+
+
 class SentenceDataset(torch.utils.data.Dataset):
     """Sentences of crystals; every epoch shows another of the equivalent settings.
 
     Args:
         variants: per crystal, its sentences (lists of token ids).
-        condition: half-open id range of the hull bins.
-        condition_dropout: probability that the hull bin is left out.
-        augment: False always gives the first variant, hull bin included.
+        condition: half-open id range of the condition words, hull bin first.
+        dropout: probabilities that hull bin and gap are left out.
+        augment: False always gives the first variant with the hull bin alone.
     """
 
     def __init__(
         self,
         variants: Sequence[list[list[int]]],
         condition: tuple[int, int],
-        condition_dropout: float = 0.0,
+        dropout: tuple[float, float] = (0.0, 0.0),
         seed: int = 0,
         augment: bool = True,
     ):
-        self.variants, self.condition, self.dropout = variants, condition, condition_dropout
+        self.variants, self.condition, self.dropout = variants, condition, dropout
         self.seed, self.augment, self.epoch = seed, augment, 0
 
     def __len__(self) -> int:
@@ -46,17 +56,15 @@ class SentenceDataset(torch.utils.data.Dataset):
     def __getitem__(self, row: int) -> dict[str, list[int]]:
         sentences = self.variants[row]
         if not self.augment:
-            return {"input_ids": sentences[0]}
+            return {"input_ids": without(sentences[0], self.condition, (False, True))}
         ids = sentences[choose(self.seed, self.epoch, row, len(sentences))]
-        drop = choose(self.seed + 1, self.epoch, row, 1 << 20) < self.dropout * (1 << 20)
-        if drop and self.condition[0] <= ids[1] < self.condition[1]:
-            ids = [ids[0], *ids[2:]]
-        return {"input_ids": ids}
+        chances = [choose(self.seed + 1 + k, self.epoch, row, 1 << 20) / (1 << 20) for k in range(2)]
+        return {"input_ids": without(ids, self.condition, [c < p for c, p in zip(chances, self.dropout, strict=True)])}
 
 
 @dataclass(frozen=True)
 class Collator:
-    """Pad on the right; labels ignore padding, <bos> and the hull bin (a condition is given, never predicted)."""
+    """Pad on the right; labels ignore padding, <bos> and conditions (they are given, never predicted)."""
 
     pad: int
     condition: tuple[int, int]

@@ -51,8 +51,8 @@ def build_model(config: ModelConfig, seed: int = 0, vocab: Vocabulary | None = N
 
 
 def condition_slice(vocab: Vocabulary | None = None) -> tuple[int, int]:
-    """Half-open id range of the hull bins."""
-    ids = [i for word, i in (vocab or vocabulary()).ids.items() if word.startswith("<hull:")]
+    """Half-open id range of the conditions: bins of energy above hull and of band gap."""
+    ids = [i for word, i in (vocab or vocabulary()).ids.items() if word.startswith(("<hull:", "<gap:"))]
     return min(ids), max(ids) + 1
 
 

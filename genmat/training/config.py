@@ -34,14 +34,18 @@ class DataConfig(Strict):
         max_atoms: largest primitive cell.
         max_e_above_hull: eV/atom; crystals without a label are left out.
         variants: normaliser-equivalent settings kept of each crystal; one is drawn at random every epoch.
+        gaps: table of band gaps by composition and space group, relative or a path as `source`; None = no gap words.
         condition_dropout: share of sentences that lose their hull bin, so that the model also works without.
+        gap_dropout: likewise for the gap; high, because most prompts will not ask for one.
     """
 
     source: str = "mp/structures_le20.parquet"
     max_atoms: int = Field(20, ge=1)
     max_e_above_hull: float = Field(0.1, gt=0)
     variants: int = Field(8, ge=1)
+    gaps: str | None = "composition/matbench_mp_gap.csv.gz"
     condition_dropout: float = Field(0.1, ge=0, le=1)
+    gap_dropout: float = Field(0.5, ge=0, le=1)
 
 
 class ModelConfig(Strict):

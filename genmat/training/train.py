@@ -16,7 +16,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from genmat.errors import GenmatError
 from genmat.tokenization.vocabulary import vocabulary
-from genmat.training.batches import Collator, LengthBuckets, SentenceDataset
+from genmat.training.batches import Collator, LengthBuckets, SentenceDataset, without
 from genmat.training.build import build_model, condition_slice, save_snapshot
 from genmat.training.config import OptimiserConfig, TrainConfig
 from genmat.training.metrics import NgramBaseline, model_losses, summarise
@@ -109,7 +109,8 @@ def load_splits(config: TrainConfig, cache_dir: Path | None = None) -> dict[str,
     from genmat.data.tokens import load_tokens
 
     d = config.data
-    table = load_tokens(find_source(d.source), d.max_atoms, d.max_e_above_hull, d.variants, cache_dir)
+    gaps = None if d.gaps is None else find_source(d.gaps)
+    table = load_tokens(find_source(d.source), d.max_atoms, d.max_e_above_hull, d.variants, gaps, cache_dir)
     return {str(name): list(table[name]["variants"]) for name in table}
 
 
@@ -137,7 +138,8 @@ def train(
         raise GenmatError(f"{config.data.source}: no sentences in train or val; check max_atoms and max_e_above_hull")
     condition, vocab = condition_slice(), vocabulary()
     model = build_model(config.model, config.seed)
-    dataset = SentenceDataset(splits["train"], condition, config.data.condition_dropout, config.seed)
+    dropout = (config.data.condition_dropout, config.data.gap_dropout)
+    dataset = SentenceDataset(splits["train"], condition, dropout, config.seed)
     steps = -(-len(dataset) // config.optimiser.batch_size)
     trainer = BucketTrainer(
         model=model,
@@ -178,12 +180,12 @@ def evaluate(model: Any, splits: dict[str, Any]) -> dict[str, Any]:
     """Loss by segment on val and test beside unigram and bigram baselines counted on train."""
     vocab, condition = vocabulary(), condition_slice()
     collate = Collator(vocab.ids["<pad>"], condition)
-    baseline = NgramBaseline([v[0] for v in splits["train"]], len(vocab))
+    baseline = NgramBaseline([without(v[0], condition, (False, True)) for v in splits["train"]], len(vocab))
     out: dict[str, Any] = {}
     for split in ("val", "test"):
         if not splits.get(split):
             continue
-        sentences = [v[0] for v in splits[split]]
+        sentences = [without(v[0], condition, (False, True)) for v in splits[split]]
         order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
         sentences = [sentences[i] for i in order]
         batches = (

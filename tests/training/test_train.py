@@ -130,7 +130,7 @@ def test_batches_are_a_function_of_seed_and_epoch() -> None:
 def test_every_variant_is_seen_and_conditions_are_dropped() -> None:
     condition = condition_slice()
     rows = [[[1, condition[0], 30 + v, 2] for v in range(4)]]
-    data = SentenceDataset(rows * 200, condition, condition_dropout=0.25, seed=5)
+    data = SentenceDataset(rows * 200, condition, (0.25, 0.0), seed=5)
     ids = [data[i]["input_ids"] for i in range(200)]
     assert {i[-2] for i in ids} == {30, 31, 32, 33}
     assert 20 <= sum(len(i) == 3 for i in ids) <= 80
