@@ -25,7 +25,9 @@ def generate(
     prototype: str | None = None,
     model: str | Path = "crystal-gpt",
     max_atoms: int = 20,
+    min_atoms: int = 1,
     e_above_hull: float | None = 0.025,
+    gap: float | None = None,
     temperature: float = 1.0,
     geometry_temperature: float = 0.7,
     top_p: float = 1.0,
@@ -41,8 +43,9 @@ def generate(
         spacegroup: international number.
         prototype: label to decorate, ``"ABC3_cP5_221_a_b_c"``.
         model: name of a shipped model, or a folder.
-        max_atoms: in the primitive cell.
+        max_atoms, min_atoms: in the primitive cell.
         e_above_hull: asked of the model, eV/atom; None asks for nothing.
+        gap: band gap asked of the model, eV (PBE); None asks for nothing.
         temperature: of composition and prototype; below 1 prefers what is likely.
         geometry_temperature: of lattice and coordinates.
         top_p: share of probability kept of each word's distribution.
@@ -58,8 +61,8 @@ def generate(
     from genmat.cli.settings import Prompt
 
     chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
-    drawing = (temperature, geometry_temperature, top_p, seed)
-    return list(generate_candidates(Prompt(n, *chemistry, str(model), max_atoms, e_above_hull, *drawing)))
+    asked = (max_atoms, min_atoms, e_above_hull, gap, temperature, geometry_temperature, top_p, seed)
+    return list(generate_candidates(Prompt(n, *chemistry, str(model), *asked)))
 
 
 def screen(
@@ -124,7 +127,9 @@ def discover(
     prototype: str | None = None,
     model: str | Path = "crystal-gpt",
     max_atoms: int = 20,
+    min_atoms: int = 1,
     e_above_hull: float | None = 0.025,
+    gap: float | None = None,
     temperature: float = 1.0,
     geometry_temperature: float = 0.7,
     top_p: float = 1.0,
@@ -155,8 +160,8 @@ def discover(
     from genmat.cli.settings import Prompt
 
     chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
-    drawing = (temperature, geometry_temperature, top_p, seed)
-    prompt = Prompt(n, *chemistry, str(model), max_atoms, e_above_hull, *drawing)
+    asked = (max_atoms, min_atoms, e_above_hull, gap, temperature, geometry_temperature, top_p, seed)
+    prompt = Prompt(n, *chemistry, str(model), *asked)
     engines = (python, ray, second, second_python, phonons)
     screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, engines)
     return _finish(lambda folder: run_discover(prompt, relax, folder, screening, progress=progress), out)

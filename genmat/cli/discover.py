@@ -21,7 +21,9 @@ def discover(
     prototype: opt.Prototype = None,
     model: opt.Model = "crystal-gpt",
     max_atoms: opt.MaxAtoms = 20,
+    min_atoms: opt.MinAtoms = 1,
     e_above_hull: opt.EHull = 0.025,
+    gap: opt.Gap = None,
     temperature: opt.Temperature = 1.0,
     geometry_temperature: opt.GeometryTemperature = 0.7,
     top_p: opt.TopP = 1.0,
@@ -47,8 +49,21 @@ def discover(
     from genmat.cli.summary import conclude, typed
 
     prompt = Prompt(
-        n, elements, required, formula, spacegroup, prototype, model, max_atoms, e_above_hull, temperature,
-        geometry_temperature, top_p, seed
+        n,
+        elements,
+        required,
+        formula,
+        spacegroup,
+        prototype,
+        model,
+        max_atoms,
+        min_atoms,
+        e_above_hull,
+        gap,
+        temperature,
+        geometry_temperature,
+        top_p,
+        seed,
     )
     where = (processes(workers, ray), seed, python, ray, second, second_python, phonons)
     screening = Screening(potential, reference, known, fmax, max_steps, *where)

@@ -20,7 +20,9 @@ def generate(
     prototype: opt.Prototype = None,
     model: opt.Model = "crystal-gpt",
     max_atoms: opt.MaxAtoms = 20,
+    min_atoms: opt.MinAtoms = 1,
     e_above_hull: opt.EHull = 0.025,
+    gap: opt.Gap = None,
     temperature: opt.Temperature = 1.0,
     geometry_temperature: opt.GeometryTemperature = 0.7,
     top_p: opt.TopP = 1.0,
@@ -36,8 +38,21 @@ def generate(
     from genmat.data.write import check_target, write_structures
 
     prompt = Prompt(
-        n, elements, required, formula, spacegroup, prototype, model, max_atoms, e_above_hull, temperature,
-        geometry_temperature, top_p, seed
+        n,
+        elements,
+        required,
+        formula,
+        spacegroup,
+        prototype,
+        model,
+        max_atoms,
+        min_atoms,
+        e_above_hull,
+        gap,
+        temperature,
+        geometry_temperature,
+        top_p,
+        seed,
     )
     check_prompt(prompt)
     check_target(out)

@@ -28,8 +28,9 @@ class Prompt:
         spacegroup: international number, 1 to 230.
         prototype: label of a prototype to decorate, such as ABC3_cP5_221_a_b_c.
         model: name of a shipped model, or a folder.
-        max_atoms: in the primitive cell.
+        max_atoms, min_atoms: in the primitive cell.
         e_above_hull: asked of the model, eV/atom; None asks for nothing.
+        gap: band gap asked of the model, eV (PBE); None asks for nothing.
         temperature: of composition and prototype; below 1 prefers what is likely.
         geometry_temperature: of lattice and coordinates.
         top_p: share of probability kept of each word's distribution.
@@ -44,7 +45,9 @@ class Prompt:
     prototype: str | None = None
     model: str = MODEL
     max_atoms: int = 20
+    min_atoms: int = 1
     e_above_hull: float | None = 0.025
+    gap: float | None = None
     temperature: float = 1.0
     geometry_temperature: float = 0.7
     top_p: float = 1.0

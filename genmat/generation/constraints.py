@@ -40,7 +40,7 @@ class Grammar:
         required: symbols that must occur.
         formula: reduced amounts of a fixed composition; excludes `elements` and `required`.
         spacegroups: space groups that may occur; None allows all.
-        max_atoms: largest primitive cell.
+        max_atoms, min_atoms: of the primitive cell; equal ones fix its size.
 
     Raises:
         GenmatError: conditions that no crystal fulfils, unknown elements or space groups.
@@ -53,6 +53,7 @@ class Grammar:
         formula: Mapping[str, int] | None = None,
         spacegroups: Iterable[int] | None = None,
         max_atoms: int = 20,
+        min_atoms: int = 1,
     ):
         self.vocab: Vocabulary = vocabulary()
         self.masks = Masks(self.vocab)
@@ -68,8 +69,8 @@ class Grammar:
         self.words = [ELEMENTS.index(symbol) for symbol in self.order]  # Z - 1, by place in the order
         self.place = {word: i for i, word in enumerate(self.words)}
         self.groups = None if spacegroups is None else tuple(sorted(set(spacegroups)))
-        self.max_atoms = max_atoms
-        self._check(max_atoms)
+        self.max_atoms, self.min_atoms = max_atoms, min_atoms
+        self._check()
         self.geom = self.masks.intern(SPECIAL, [self.vocab.ids["<geom>"]])
         self.end = self.masks.intern(SPECIAL, [self.vocab.ids["<eos>"]])
         self._amounts: dict[tuple, tuple[int, ...]] = {}
@@ -77,24 +78,30 @@ class Grammar:
         self._sites: dict[tuple, Parts] = {}
         self._echoes: dict[tuple, Parts] = {}
 
-    def _check(self, max_atoms: int) -> None:
+    def _check(self) -> None:
         """Refuse conditions that no crystal can fulfil."""
+        sizes = self.max_atoms, self.min_atoms
         for number in self.groups or ():
             if not 1 <= number <= 230:
                 raise GenmatError(f"space group {number}: there is none; numbers run from 1 to 230")
-        if max_atoms < 1:
-            raise GenmatError(f"{max_atoms} atoms: a crystal has at least one; raise max_atoms")
-        within = f"in at most {max_atoms} atoms"
+        if self.max_atoms < 1:
+            raise GenmatError(f"{self.max_atoms} atoms: a crystal has at least one; raise max_atoms")
+        if self.min_atoms > self.max_atoms:
+            raise GenmatError(f"{self.min_atoms} atoms at least, {self.max_atoms} at most: change one of them")
+        within = (
+            f"in {self.min_atoms} to {self.max_atoms} atoms"
+            if self.min_atoms > 1
+            else f"in at most {self.max_atoms} atoms"
+        )
         where = "" if self.groups is None else f" in space group {', '.join(map(str, self.groups))}"
         if self.formula:
             name, amounts = reduced_formula(self.formula), tuple(sorted(self.formula.values()))
             if gcd(*amounts) != 1 or max(amounts) > MAX_AMOUNT:
                 raise GenmatError(f"{name}: amounts must be reduced and at most {MAX_AMOUNT}; divide them")
-            if sum(amounts) > max_atoms:
-                raise GenmatError(f"{name}: {sum(amounts)} atoms per formula unit do not fit {within}; raise max_atoms")
-            if self.groups is not None and not set(self.groups) & set(groups_for(amounts, max_atoms)):
+            if not set(self.groups or range(1, 231)) & set(groups_for(amounts, *sizes)):
                 raise GenmatError(
-                    f"{name}: cannot be placed{where} {within}; raise max_atoms or change the space group"
+                    f"{name}: {sum(amounts)} atoms per formula unit do not fit {within}{where}; raise max_atoms"
+                    + " or change the space group" * bool(where)
                 )
         elif not self.may_extend((), 0):
             elements = f" with {'-'.join(s for s, n in zip(self.order, self.needed, strict=True) if n)}" * any(
@@ -115,15 +122,18 @@ class Grammar:
     def may_extend(self, amounts: tuple[int, ...], after: int) -> bool:
         """Can sorted amounts become a composition with more elements, from place `after` of the order on?"""
         least, most = self._ahead[after]
-        if self.groups is None:  # P1 hosts everything, so only the budget and the divisor matter
+        sizes = self.max_atoms, self.min_atoms
+        if self.groups is None and self.min_atoms == 1:  # P1 hosts everything: only budget and divisor matter
             more = max(least, int(gcd(*amounts) != 1))
             return sum(amounts) + more <= self.max_atoms and most >= more
         least = max(least, int(not amounts))
-        return any(completable(g, amounts, least, most, self.max_atoms) for g in self.groups)
+        return any(completable(g, amounts, least, most, *sizes) for g in self.groups or (1,))
 
     def may_add(self, place: int, amounts: tuple[int, ...]) -> bool:
         """Can the element at `place` of the order follow others with sorted `amounts`?"""
-        if self.groups is None and not self.formula:  # one atom of it always makes the amounts coprime
+        if (
+            self.groups is None and not self.formula and self.min_atoms == 1
+        ):  # one atom of it always makes the amounts coprime
             return sum(amounts) + 1 + self._ahead[place + 1][0] <= self.max_atoms
         return bool(self.amounts_of(place, amounts))
 
@@ -151,7 +161,7 @@ class Grammar:
             if more:
                 parts.append((ELEMENT, self.masks.intern(ELEMENT, [self.words[i] for i in more])))
             if amounts and gcd(*amounts) == 1 and not any(self.needed[place:]):
-                groups = groups_for(amounts, self.max_atoms)
+                groups = groups_for(amounts, self.max_atoms, self.min_atoms)
                 kept = [g - 1 for g in groups if self.groups is None or g in self.groups]
                 if kept:
                     parts.append((GROUP, self.masks.intern(GROUP, kept)))
@@ -235,7 +245,7 @@ class Row:
     def _begin_sites(self, group: int) -> None:
         """The space group is known; sites of the first element come next."""
         self.group = group
-        self._want(formula_units(group, self.ordered, self.grammar.max_atoms))
+        self._want(formula_units(group, self.ordered, self.grammar.max_atoms, self.grammar.min_atoms))
         self.places = self._places()
         self.parts = self.grammar.element_parts((self.symbols[0],))
         self.read = self._site_element

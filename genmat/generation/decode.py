@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,7 +96,7 @@ def decode(
     first: int,
     n: int,
     *,
-    condition: int | None = None,
+    condition: Sequence[int] = (),
     temperature: float = 1.0,
     geometry_temperature: float | None = None,
     top_p: float = 1.0,
@@ -106,7 +106,7 @@ def decode(
     """Sentences `first` to `first + n - 1` of a run, in order.
 
     Args:
-        condition: token of the hull bin, said right after <bos>.
+        condition: condition words, said right after <bos>.
         temperature, top_p: of the distribution the grammar leaves.
         geometry_temperature: of lattice and coordinates, where it differs.
     """
@@ -116,7 +116,7 @@ def decode(
     if geometry_temperature is not None:
         warmth[LENGTH] = warmth[ANGLE] = warmth[COORD] = geometry_temperature
     head, embedding = model.head, model.embedding_matrix()
-    start, prompt = grammar.start(), [grammar.vocab.ids["<bos>"]] + ([] if condition is None else [condition])
+    start, prompt = grammar.start(), [grammar.vocab.ids["<bos>"], *condition]
     given = len(prompt)
     while (word := grammar.masks.single(start.parts)) is not None:  # what the grammar decides is read in one pass
         prompt.append(word)

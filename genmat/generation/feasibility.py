@@ -98,26 +98,31 @@ def fits(group: int, amounts: tuple[int, ...], units: int) -> bool:
     return hosts(p.single_sizes, p.single_counts, p.free, needs)
 
 
-def formula_units(group: int, amounts: tuple[int, ...], max_atoms: int) -> tuple[int, ...]:
-    """Every number of formula units with which a composition (sorted amounts) fits into a space group."""
+def formula_units(group: int, amounts: tuple[int, ...], max_atoms: int, min_atoms: int = 1) -> tuple[int, ...]:
+    """Every number of formula units with which a composition (sorted amounts) fits into a space group.
+
+    The primitive cell then holds `min_atoms` to `max_atoms` atoms.
+    """
     p = positions(group)
-    return _units(p.single_sizes, p.single_counts, p.free, amounts, max_atoms)
+    return _units(p.single_sizes, p.single_counts, p.free, amounts, max_atoms, min_atoms)
 
 
 @cache
-def _units(sizes: tuple, counts: tuple, free: tuple, amounts: tuple[int, ...], max_atoms: int) -> tuple[int, ...]:
+def _units(
+    sizes: tuple, counts: tuple, free: tuple, amounts: tuple[int, ...], max_atoms: int, min_atoms: int
+) -> tuple[int, ...]:
     """As `formula_units`, for all space groups that have these multiplicities."""
     needs = amounts[::-1]
-    most = max_atoms // sum(amounts)
+    fewest, most = max(1, -(-min_atoms // sum(amounts))), max_atoms // sum(amounts)
     if free[:1] == (1,):  # a position with freedom that holds single atoms takes anything
-        return tuple(range(1, most + 1))
-    return tuple(z for z in range(1, most + 1) if hosts(sizes, counts, free, tuple([z * n for n in needs])))
+        return tuple(range(fewest, most + 1))
+    return tuple(z for z in range(fewest, most + 1) if hosts(sizes, counts, free, tuple([z * n for n in needs])))
 
 
 @cache
-def groups_for(amounts: tuple[int, ...], max_atoms: int) -> tuple[int, ...]:
-    """Space groups that can host a composition (sorted amounts) within the atom budget."""
-    able = [groups for key, groups in _alike().items() if _units(*key, amounts, max_atoms)]
+def groups_for(amounts: tuple[int, ...], max_atoms: int, min_atoms: int = 1) -> tuple[int, ...]:
+    """Space groups that can host a composition (sorted amounts) in cells of that many atoms."""
+    able = [groups for key, groups in _alike().items() if _units(*key, amounts, max_atoms, min_atoms)]
     return tuple(sorted(group for groups in able for group in groups))
 
 
@@ -132,26 +137,28 @@ def _alike() -> dict[tuple, list[int]]:
 
 
 @cache
-def completable(group: int, amounts: tuple[int, ...], least: int, most: int, max_atoms: int) -> bool:
+def completable(
+    group: int, amounts: tuple[int, ...], least: int, most: int, max_atoms: int, min_atoms: int = 1
+) -> bool:
     """Can a beginning (sorted amounts) become a reduced composition that fits, with `least` to `most` more elements?"""
     return any(
-        _extends(group, amounts, units, least, min(most, max_atoms), max_atoms // units)
+        _extends(group, amounts, units, least, min(most, max_atoms), max_atoms // units, -(-min_atoms // units))
         for units in range(1, max_atoms // max(sum(amounts) + least, 1) + 1)
     )
 
 
 @cache
-def _extends(group: int, amounts: tuple[int, ...], units: int, least: int, most: int, total: int) -> bool:
-    """As `completable`, for a fixed number of formula units of at most `total` atoms each."""
+def _extends(group: int, amounts: tuple[int, ...], units: int, least: int, most: int, total: int, fewest: int) -> bool:
+    """As `completable`, for a fixed number of formula units of `fewest` to `total` atoms each."""
     if amounts and not fits(group, amounts, units):
         return False  # more elements only make it harder
-    if least == 0 and gcd(*amounts) == 1:
+    if least == 0 and gcd(*amounts) == 1 and sum(amounts) >= fewest:
         return True
     if most == 0:
         return False
     spare = total - sum(amounts) - max(least - 1, 0)
     return any(
-        _extends(group, tuple(sorted((*amounts, n))), units, max(least - 1, 0), most - 1, total)
+        _extends(group, tuple(sorted((*amounts, n))), units, max(least - 1, 0), most - 1, total, fewest)
         for n in range(1, spare + 1)
     )
 

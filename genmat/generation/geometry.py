@@ -15,9 +15,9 @@ from genmat.crystal.wyckoff import LETTERS
 from genmat.errors import GenmatError
 from genmat.generation.decode import decode
 from genmat.generation.prototypes import PrototypeGrammar
-from genmat.generation.sampler import DEFAULT_MODEL, load_model
+from genmat.generation.sampler import DEFAULT_MODEL, conditions, load_model
 from genmat.tokenization.sentence import parse
-from genmat.tokenization.vocabulary import MAX_AMOUNT, hull_word
+from genmat.tokenization.vocabulary import MAX_AMOUNT
 
 
 class GeometryGrammar(PrototypeGrammar):
@@ -75,7 +75,7 @@ def spell_stage(
         except GenmatError as error:
             yield candidate.fail("geometry", str(error))
             continue
-        condition = None if e_above_hull is None else grammar.vocab.ids[hull_word(e_above_hull)]
+        condition = conditions(e_above_hull)
         trial = candidate.provenance.get("trial", 0)
         options = {"condition": condition, "temperature": temperature, "seed": _seed(seed, proto)}
         yield _with_geometry(candidate, decode(loaded, grammar, trial, 1, **options)[0].ids)

@@ -46,7 +46,7 @@ class PrototypeGrammar(Grammar):
 
     Args:
         prototype: a protostructure (its elements and geometry are not looked at) or a label.
-        elements, required, max_atoms: as for `Grammar`.
+        elements, required, max_atoms, min_atoms: as for `Grammar`.
     """
 
     def __init__(
@@ -55,13 +55,15 @@ class PrototypeGrammar(Grammar):
         elements: Iterable[str] | None = None,
         required: Iterable[str] = (),
         max_atoms: int = 20,
+        min_atoms: int = 1,
     ):
         self.spacegroup, letters = prototype_letters(prototype)
-        super().__init__(elements, required, None, [self.spacegroup], max_atoms)
+        super().__init__(elements, required, None, [self.spacegroup], max_atoms, min_atoms)
         table = space_group(self.spacegroup)
         atoms = [sum(table.positions[w].multiplicity for w in ws) // table.centring_multiplicity for ws in letters]
-        if sum(atoms) > max_atoms:
-            raise GenmatError(f"prototype in {self.spacegroup}: {sum(atoms)} atoms; raise max_atoms from {max_atoms}")
+        if not min_atoms <= sum(atoms) <= max_atoms:
+            wanted = f"{min_atoms} to {max_atoms} were asked for; raise max_atoms or lower min_atoms"
+            raise GenmatError(f"prototype in {self.spacegroup}: {sum(atoms)} atoms, {wanted}")
         if len(self.order) < len(letters) or sum(self.needed) > len(letters):
             raise GenmatError(f"prototype in {self.spacegroup}: {len(letters)} elements; allow or require that many")
         units = max(d for d in range(1, sum(atoms) + 1) if all(n % d == 0 for n in atoms))

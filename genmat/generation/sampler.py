@@ -17,7 +17,7 @@ from genmat.generation.constraints import Grammar
 from genmat.generation.decode import Clock, Sentence, decode
 from genmat.generation.prototypes import PrototypeGrammar
 from genmat.tokenization.sentence import parse
-from genmat.tokenization.vocabulary import hull_word, vocabulary
+from genmat.tokenization.vocabulary import gap_word, hull_word, vocabulary
 
 DEFAULT_MODEL = "crystal-gpt"
 DEFAULT_E_ABOVE_HULL = 0.025  # eV/atom; asking for 0 repeats known phases more often
@@ -80,6 +80,7 @@ def grammar_for(
     spacegroup: int | Iterable[int] | None = None,
     prototype: Protostructure | str | None = None,
     max_atoms: int = 20,
+    min_atoms: int = 1,
 ) -> Grammar:
     """The grammar of a prompt.
 
@@ -93,9 +94,15 @@ def grammar_for(
     allowed = None if elements is None else parse_elements(elements)
     needed = () if required is None else parse_elements(required)
     if prototype is not None:
-        return PrototypeGrammar(prototype, allowed, needed, max_atoms)
+        return PrototypeGrammar(prototype, allowed, needed, max_atoms, min_atoms)
     groups = [spacegroup] if isinstance(spacegroup, int) else spacegroup
-    return Grammar(allowed, needed, None if formula is None else parse_formula(formula), groups, max_atoms)
+    return Grammar(allowed, needed, None if formula is None else parse_formula(formula), groups, max_atoms, min_atoms)
+
+
+def conditions(e_above_hull: float | None = None, gap: float | None = None) -> list[int]:
+    """Condition words of an energy above hull (eV/atom) and a band gap (eV, PBE)."""
+    spoken = [None if e_above_hull is None else hull_word(e_above_hull), None if gap is None else gap_word(gap)]
+    return [vocabulary().ids[word] for word in spoken if word is not None]
 
 
 def generate(
@@ -108,7 +115,9 @@ def generate(
     spacegroup: int | Iterable[int] | None = None,
     prototype: Protostructure | str | None = None,
     max_atoms: int = 20,
+    min_atoms: int = 1,
     e_above_hull: float | None = DEFAULT_E_ABOVE_HULL,
+    gap: float | None = None,
     temperature: float = 1.0,
     geometry_temperature: float = 0.7,
     top_p: float = 1.0,
@@ -128,8 +137,9 @@ def generate(
         formula: the composition, such as "BaTiO3".
         spacegroup: number or numbers that may occur.
         prototype: a protostructure or label to decorate with other elements.
-        max_atoms: largest primitive cell.
+        max_atoms, min_atoms: of the primitive cell; equal ones fix its size.
         e_above_hull: energy above hull asked for, eV/atom; None asks for nothing.
+        gap: band gap asked for, eV (PBE); None asks for nothing.
         temperature: of composition and prototype; below 1 prefers likely words, 0 takes the likeliest.
         geometry_temperature: of lattice and coordinates. Chance there only costs: relaxation decides them anyway.
         top_p: share of probability kept of each word's distribution.
@@ -145,10 +155,10 @@ def generate(
     if min(temperature, geometry_temperature) < 0 or not 0 < top_p <= 1:
         given = f"temperature {temperature}, geometry_temperature {geometry_temperature}, top_p {top_p}"
         raise GenmatError(f"{given}: give temperatures >= 0 and 0 < top_p <= 1")
-    grammar = grammar_for(elements, required, formula, spacegroup, prototype, max_atoms)
+    grammar = grammar_for(elements, required, formula, spacegroup, prototype, max_atoms, min_atoms)
     loaded = load_model(model) if isinstance(model, str | Path) else model
     name = Path(model).name if isinstance(model, str | Path) else loaded.config.model_type.replace("_", "-")
-    condition = None if e_above_hull is None else grammar.vocab.ids[hull_word(e_above_hull)]
+    condition = conditions(e_above_hull, gap)
     options = {"temperature": temperature, "geometry_temperature": geometry_temperature, "top_p": top_p, "seed": seed}
     return _run(n, loaded, name, grammar, condition, options, batch_size, clock)
 
@@ -156,12 +166,12 @@ def generate(
 def _run(n, model, name, grammar, condition, options, batch_size, clock) -> Iterator[Candidate]:
     """Batches of sentences, in order, as candidates."""
     provenance = {"model": name, **options}
-    if condition is not None:
-        provenance["condition"] = grammar.vocab.words[condition]
+    if condition:
+        provenance["condition"] = " ".join(grammar.vocab.words[word] for word in condition)
     for first in range(0, n, batch_size):
         size = min(batch_size, n - first)
         for sentence in decode(model, grammar, first, size, condition=condition, clock=clock, **options):
-            yield to_candidate(sentence, name, provenance, given=1 if condition is None else 2)
+            yield to_candidate(sentence, name, provenance, given=1 + len(condition))
 
 
 def to_candidate(sentence: Sentence, name: str, provenance: dict[str, Any], given: int = 1) -> Candidate:

@@ -64,17 +64,24 @@ def _brute_place(group, used, i, need, rest) -> bool:
 
 
 def test_completable_is_what_brute_force_finds() -> None:
-    for group, amounts, least, most in product((225, 227, 198, 2), ((), (1,), (2,), (3,), (2, 4)), (0, 1), (1, 2)):
+    beginnings = ((), (1,), (2,), (3,), (2, 4))
+    for group, amounts, least, most, fewest in product((225, 227, 198, 2), beginnings, (0, 1), (1, 2), (1, 5, 8)):
         budget = 8
         if not amounts and not least:
             continue
         expected = any(
-            formula_units(group, tuple(sorted((*amounts, *more))), budget)
+            formula_units(group, tuple(sorted((*amounts, *more))), budget, fewest)
             for k in range(least, most + 1)
             for more in product(range(1, budget + 1), repeat=k)
             if sum(amounts) + sum(more) <= budget and _gcd((*amounts, *more)) == 1
         )
-        assert completable(group, amounts, least, most, budget) == expected, (group, amounts, least, most)
+        assert completable(group, amounts, least, most, budget, fewest) == expected, (
+            group,
+            amounts,
+            least,
+            most,
+            fewest,
+        )
 
 
 def _gcd(numbers) -> int:

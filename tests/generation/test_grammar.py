@@ -41,6 +41,9 @@ PROMPTS = {
     "large groups": {"spacegroups": [214, 228, 230], "required": ["Si"]},
     "few atoms": {"max_atoms": 2},
     "many atoms": {"max_atoms": 40, "elements": ["Ca", "Al", "Si", "O", "H"]},
+    "exactly eight": {"max_atoms": 8, "min_atoms": 8},
+    "exactly seven in a group": {"max_atoms": 7, "min_atoms": 7, "spacegroups": [123, 166], "required": ["O"]},
+    "eight to twelve of a formula": {"formula": {"Ba": 1, "Ti": 1, "O": 3}, "max_atoms": 12, "min_atoms": 8},
     "triclinic": {"spacegroups": [1, 2], "max_atoms": 6},
 }
 
@@ -51,7 +54,7 @@ def test_every_walk_ends_in_a_crystal_that_obeys(prompt) -> None:
     for _ in range(60):
         ids = walk(grammar, rng)
         proto = parse(ids)
-        assert proto.n_atoms <= prompt.get("max_atoms", 20)
+        assert prompt.get("min_atoms", 1) <= proto.n_atoms <= prompt.get("max_atoms", 20)
         assert len(realise(proto)) == proto.n_atoms
         amounts = list(proto.composition.values())
         spelled = [vocabulary().words[i] for i in ids[1:]]
@@ -119,7 +122,7 @@ def test_real_sentences_are_all_allowed(shared) -> None:
     ("prompt", "message"),
     [
         ({"formula": {"Ba": 20, "O": 1}}, "do not fit"),
-        ({"formula": {"Ba": 1, "Ti": 1, "O": 3}, "spacegroups": [230]}, "cannot be placed"),
+        ({"formula": {"Ba": 1, "Ti": 1, "O": 3}, "spacegroups": [230]}, "do not fit"),
         ({"elements": ["Xx"]}, "not a chemical element"),
         ({"elements": ["Li"], "required": ["Na"]}, "not among the allowed"),
         ({"spacegroups": [231]}, "there is none"),

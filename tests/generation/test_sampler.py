@@ -49,7 +49,7 @@ def test_batches_and_numbers_do_not_change_candidates(model) -> None:
 
 def test_likelihood_is_that_of_the_model(model) -> None:
     grammar, condition = Grammar(formula={"Na": 1, "Cl": 1}), vocabulary().ids["<hull:0.025>"]
-    for sentence in decode(model, grammar, 0, 3, condition=condition, seed=4):
+    for sentence in decode(model, grammar, 0, 3, condition=[condition], seed=4):
         ids = torch.tensor([sentence.ids])
         with torch.no_grad():
             expected = model(ids).logits[0, 1:-1].gather(-1, ids[0, 2:, None]).sum().item()
