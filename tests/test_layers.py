@@ -16,7 +16,7 @@ LAYERS = [
     {"errors", "crystal", "candidate", "campaign"},
     {"tokenization", "modeling"},
     {"data"},
-    {"training", "generation", "screening"},
+    {"training", "generation", "screening", "literature"},
     {"report", "testing"},
     {"cli"},
     {"__main__"},
