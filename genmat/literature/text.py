@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,6 +61,7 @@ _PATTERN = re.compile(
   | (?P<markup>[$}}{{])
   | (?P<superscript>[{"".join(_SUPERSCRIPTS)}]+)
   | (?P<subscript>[{"".join(_SUBSCRIPTS)}])
+  | (?P<mathematical>[\U0001D400-\U0001D7FF])
   | (?P<character>[{"".join(re.escape(c) for c in _CHARACTERS)}])
     """,
     re.VERBOSE,
@@ -137,6 +139,8 @@ def _replacement(match: re.Match[str]) -> str:
     found = match.group()
     if match["character"]:
         return _CHARACTERS[found]
+    if match["mathematical"]:
+        return unicodedata.normalize("NFKC", found)
     if match["newline"]:
         return "\n\n" if found.count("\n") > 1 else " "
     if match["space"]:
