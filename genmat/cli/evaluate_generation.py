@@ -27,7 +27,10 @@ def generation(
         list[str] | None, typer.Option(help="For genes: random (pyxtal) or model (spelled); repeat for both.")
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Geometries per gene; the lowest energy counts.")] = 1,
-    model: Annotated[str, typer.Option(help="Model that spells geometries of genes.")] = "crystal-gpt",
+    spellings: Annotated[
+        int, typer.Option(min=1, help="Geometries per sample, its own and the model's; one evaluation each chooses.")
+    ] = 1,
+    model: Annotated[str, typer.Option(help="Model that spells geometries.")] = "crystal-gpt",
     with_test: Annotated[int, typer.Option(min=0, help="Add a column: N crystals of the test split.")] = 0,
     with_substituted: Annotated[
         int, typer.Option(min=0, help="Add a column: N of them with elements swapped within their groups.")
@@ -40,6 +43,7 @@ def generation(
     workers: opt.Workers = None,
     fmax: opt.Fmax = 0.05,
     max_steps: opt.MaxSteps = 200,
+    rattle: opt.Rattle = 0.02,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,
@@ -51,8 +55,8 @@ def generation(
     from genmat.data.population import check_tables, draw_test, substituted
 
     check_tables(data)
-    screening = Screening(potential, reference, None, fmax, max_steps, processes(workers, None), seed)
-    ways = runs.Geometry(tuple(dict.fromkeys(geometry or ["random"])), trials, model)
+    screening = Screening(potential, reference, None, fmax, max_steps, processes(workers, None), seed, rattle=rattle)
+    ways = runs.Geometry(tuple(dict.fromkeys(geometry or ["random"])), trials, model, spellings)
     columns = runs.columns_of(sources or [], name or [], ways, n)
     if with_test:
         columns.append(runs.Column("test-split", tuple(draw_test(data, with_test, seed))))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 GEOMETRIES = ("random", "model")
+_SAMPLED = ("geometry", "spellings")
 _STAGES = ("relax", "valid_relaxed", "hull")
 
 
@@ -47,11 +48,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How genes get a geometry: ways, geometries per gene (the lowest energy counts), the model that spells one."""
+    """How genes get a geometry: ways, geometries per gene (the lowest energy counts), the model that spells one; and
+    among how many spellings of every sample one evaluation chooses (1 = it keeps its own)."""
 
     ways: tuple[str, ...] = ("random",)
     trials: int = 1
     model: str = "crystal-gpt"
+    spellings: int = 1
 
 
 def columns_of(sources: Sequence[Path], names: Sequence[str], geometry: Geometry, n: int | None) -> list[Column]:
@@ -118,10 +121,11 @@ def judged(
         if column.folder is not None:
             sampled, relaxed = _stored(column.folder)
         else:
-            plan = [_geometry_stage(column.geometry, geometry, screening), *_screened(stages)]
+            choice = _choice_stage(column.geometry, geometry, screening)
+            plan = [_geometry_stage(column.geometry, geometry, screening), choice, *_screened(stages)]
             settings = {**_settings(column.candidates, screening, info), "geometry": column.geometry}
-            if column.geometry:
-                settings |= {"trials": geometry.trials, "model": geometry.model}
+            if column.geometry or choice:
+                settings |= {"trials": geometry.trials, "model": geometry.model, "spellings": geometry.spellings}
             sampled, relaxed = _screen(column, [s for s in plan if s], out / column.name, settings, fresh, progress)
         relaxed = _placed(relaxed, hull)
         sampled, relaxed = _best_trials(sampled, relaxed)
@@ -167,6 +171,23 @@ def _geometry_stage(way: str | None, geometry: Geometry, screening: Screening) -
     return None
 
 
+def _choice_stage(way: str | None, geometry: Geometry, screening: Screening) -> Stage | None:
+    """Further geometries by the model, among which one evaluation chooses; random ones stay as they are."""
+    if geometry.spellings < 2 or way == "random":
+        return None
+    from genmat.generation.geometry import spellings
+    from genmat.generation.sampler import load_model
+    from genmat.screening.geometries import lowest_stage
+    from genmat.screening.potentials import load
+
+    model, seed, more = load_model(geometry.model), screening.seed, geometry.spellings - 1
+    potential = load(screening.potential, python=screening.python)
+    return Stage(
+        "spellings",
+        partial(lowest_stage, respell=lambda c: spellings(c, more, model, seed=seed, first=1), potential=potential),
+    )
+
+
 def _screen(
     column: Column,
     plan: Sequence[Stage],
@@ -186,7 +207,7 @@ def _screen(
         candidates = campaign.source(lambda: column.candidates)
         relaxed, funnel = run_funnel(campaign, candidates, plan, named)
         campaign.note(funnel=funnel)
-        return campaign.candidates(["geometry"]), relaxed
+        return campaign.candidates(_SAMPLED), relaxed
 
 
 def _stored(folder: Path) -> tuple[list[Candidate], list[Candidate]]:
@@ -201,7 +222,7 @@ def _stored(folder: Path) -> tuple[list[Candidate], list[Candidate]]:
             raise GenmatError(f"{folder}: a campaign of `{meta.get('command')}`; give one of `genmat screen`")
         if "funnel" not in meta:
             raise GenmatError(f"{folder}: has not finished; run its command again first")
-        return campaign.candidates(["geometry"]), campaign.candidates(["geometry", "valid", *_STAGES])
+        return campaign.candidates(_SAMPLED), campaign.candidates([*_SAMPLED, "valid", *_STAGES])
 
 
 def _placed(candidates: Sequence[Candidate], hull: Any) -> list[Candidate]:

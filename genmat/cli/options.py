@@ -48,4 +48,7 @@ Phonons = Annotated[
 ]
 Fmax = Annotated[float, typer.Option(help="Force at which a relaxation has converged, eV/Å.")]
 MaxSteps = Annotated[int, typer.Option(help="Most steps of a relaxation.")]
+Rattle = Annotated[
+    float, typer.Option(min=0, help="Before the stage free of symmetry, Å; 0 relaxes inside the symmetry alone.")
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: drop the campaign an earlier run left in --out.")]

@@ -229,7 +229,11 @@ def screening_stages(screening: Screening) -> tuple[list[Stage], Any, dict[str, 
         "functional": potential.info.functional,
         "hull_source": "none" if hull is None else hull.source,
         "reference": "" if hull is None else hull.note,
-        "relaxation": {"fmax": f"{screening.fmax:g} eV/Å", "max steps": screening.max_steps},
+        "relaxation": {
+            "fmax": f"{screening.fmax:g} eV/Å",
+            "max steps": screening.max_steps,
+            "rattle": f"{screening.rattle:g} Å",
+        },
     }
     if screening.phonons:
         from genmat.screening.vibrations import METHOD
@@ -273,7 +277,8 @@ def _second(screening: Screening, potential: Any, hull: Any) -> tuple[list[Stage
 
 def relaxation(screening: Screening, potential: Any) -> Callable[[Iterable[Candidate]], Iterator[Candidate]]:
     """The stage that relaxes: in processes of this machine, or on a Ray cluster."""
-    goal = {"fmax": screening.fmax, "max_steps": screening.max_steps, "seed": screening.seed}
+    names = ("fmax", "max_steps", "seed", "rattle")
+    goal = {name: getattr(screening, name) for name in names}
     if screening.ray is None:
         from genmat.screening.relax import relax
 

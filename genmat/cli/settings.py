@@ -71,6 +71,7 @@ class Screening:
         second: potential that gives a second opinion; None = no second opinion.
         second_python: interpreter of another environment in which that one runs.
         phonons: vibrations of so many of the best; a rerun may ask for more without starting over.
+        rattle: of the free stage after the one inside the symmetry, Å; 0 skips that stage.
     """
 
     potential: str = "chgnet"
@@ -85,6 +86,7 @@ class Screening:
     second: str | None = None
     second_python: str | None = None
     phonons: int = 0
+    rattle: float = 0.02
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: everything but where it is computed, and no secret; of files, their content."""

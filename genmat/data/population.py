@@ -87,7 +87,7 @@ def known_crystals(data: Path, formulas: Collection[str]) -> Known:
 
     found: dict[str, list[tuple[str, Structure]]] = {tier: [] for tier in TIERS}
     for name in (SMALL, LARGE):
-        for row in _rows(data / name, [*_GEOMETRY, "split", "e_above_hull"], [("formula", "in", list(formulas))]):
+        for row in read_rows(data / name, [*_GEOMETRY, "split", "e_above_hull"], [("formula", "in", list(formulas))]):
             lattice = Lattice.from_parameters(*row["lattice_parameters"])
             structure = Structure(lattice, row["species"], row["frac_coords"])
             found[_tier(row, name)].append((row["material_id"], structure))
@@ -100,7 +100,7 @@ def known_templates(data: Path) -> frozenset[str]:
     Raises:
         GenmatError: the table is missing.
     """
-    rows = _rows(
+    rows = read_rows(
         data / SMALL,
         ["spacegroup_number", "wyckoff"],
         [("split", "in", ["train", "val"]), ("e_above_hull", "<", NEAR_HULL)],
@@ -163,11 +163,17 @@ def substituted(candidate: Candidate, seed: int = 0) -> Candidate:
     for element in before:
         kin = [other for other in _kin(element) if other != element and other not in swap.values()]
         swap[element] = kin[rng.integers(len(kin))] if kin else element
+    new = scaled(structure, {str(old): str(other) for old, other in swap.items()})
+    return candidate.replace(id=f"{candidate.id}-swapped", origin="substitution", structure=new)
+
+
+def scaled(structure: Structure, swap: Mapping[str, str]) -> Structure:
+    """The crystal with elements replaced, its volume following the cubes of their atomic radii (Slater's)."""
     new = structure.copy()
-    new.replace_species(swap)
+    new.replace_species(swap)  # type: ignore[arg-type]
     sizes = [sum(float(site.specie.atomic_radius or 1.5) ** 3 for site in crystal) for crystal in (structure, new)]
     new.scale_lattice(structure.volume * sizes[1] / sizes[0])
-    return candidate.replace(id=f"{candidate.id}-swapped", origin="substitution", structure=new)
+    return new
 
 
 def _kin(element: Any) -> list[Any]:
@@ -199,11 +205,15 @@ def _density(row: Mapping[str, Any]) -> float:
 
 
 def _test_rows(data: Path, columns: list[str]) -> list[dict[str, Any]]:
-    return _rows(data / SMALL, columns, [("split", "==", "test"), ("e_above_hull", "<", NEAR_HULL)])
+    return read_rows(data / SMALL, columns, [("split", "==", "test"), ("e_above_hull", "<", NEAR_HULL)])
 
 
-def _rows(path: Path, columns: list[str], filters: list[tuple[str, str, Any]]) -> list[dict[str, Any]]:
-    """Rows of a table that pass the filters."""
+def read_rows(path: Path, columns: list[str], filters: list[tuple[str, str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a table of crystals that pass the filters.
+
+    Raises:
+        GenmatError: no such file, or not such a table.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -66,19 +66,40 @@ def spell_stage(
     """
     loaded = load_model(model) if isinstance(model, str | Path) else model
     for candidate in candidates:
-        proto = candidate.protostructure
-        if candidate.failure is not None or proto is None:
+        if candidate.failure is not None or candidate.protostructure is None:
             yield candidate.fail("geometry", "no protostructure to spell")
             continue
         try:
-            grammar = GeometryGrammar(proto)
+            trial = candidate.provenance.get("trial", 0)
+            yield spellings(candidate, 1, loaded, e_above_hull, temperature, seed, first=trial)[0]
         except GenmatError as error:
             yield candidate.fail("geometry", str(error))
-            continue
-        condition = conditions(e_above_hull)
-        trial = candidate.provenance.get("trial", 0)
-        options = {"condition": condition, "temperature": temperature, "seed": _seed(seed, proto)}
-        yield _with_geometry(candidate, decode(loaded, grammar, trial, 1, **options)[0].ids)
+
+
+def spellings(
+    candidate: Candidate,
+    n: int,
+    model: Any,
+    e_above_hull: float | None = None,
+    temperature: float = 1.0,
+    seed: int = 0,
+    first: int = 0,
+) -> list[Candidate]:
+    """The candidate with `n` geometries the model spells for its protostructure, drawn in one batch.
+
+    Args:
+        model: a loaded one.
+        first: number of the first geometry; the same number is always the same geometry.
+
+    Raises:
+        GenmatError: no protostructure, or one the language cannot spell.
+    """
+    if candidate.protostructure is None:
+        raise GenmatError(f"{candidate.id}: no protostructure to spell; give it one")
+    grammar = GeometryGrammar(candidate.protostructure)
+    options = {"condition": conditions(e_above_hull), "temperature": temperature}
+    spelled = decode(model, grammar, first, n, seed=_seed(seed, candidate.protostructure), **options)
+    return [_with_geometry(candidate, sentence.ids) for sentence in spelled]
 
 
 def _with_geometry(candidate: Candidate, ids: list[int]) -> Candidate:

@@ -1,0 +1,185 @@
+"""`genmat evaluate prediction`: is the right crystal among the first proposals for a composition?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genmat.cli import options as opt
+
+if TYPE_CHECKING:
+    from genmat.candidate import Candidate
+    from genmat.data.prediction import Target
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How proposals are made and relaxed.
+
+    Attributes:
+        n: compositions.
+        proposals: per composition.
+        samples: drawn of the model for each, among which its proposals are.
+        steps: most steps of a relaxation, inside the symmetry of the proposal.
+    """
+
+    n: int
+    proposals: int
+    samples: int
+    model: str
+    potential: str
+    workers: int
+    steps: int
+    seed: int
+
+
+def prediction(
+    data: Annotated[Path, typer.Option(help="Folder with structures_le20.parquet.")],
+    out: Annotated[Path, typer.Option(help="Folder for prediction.csv and one campaign per way.")],
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Compositions of the test split.")] = 500,
+    proposals: Annotated[int, typer.Option(min=1, help="Crystals proposed for each.")] = 20,
+    samples: Annotated[int, typer.Option(min=1, help="Samples of the model for each composition.")] = 100,
+    model: opt.Model = "crystal-gpt",
+    potential: opt.Potential = "chgnet",
+    workers: opt.Workers = None,
+    max_steps: opt.MaxSteps = 60,
+    seed: opt.Seed = 0,
+    fresh: opt.Fresh = False,
+    json: opt.Json = False,
+) -> None:
+    """Propose crystals for compositions of the test split, relax them, and look for the right one. It resumes."""
+    from genmat.cli.console import emit, progress
+    from genmat.cli.generation_runs import write_table
+    from genmat.cli.settings import processes
+    from genmat.cli.summary import typed
+    from genmat.data.population import check_tables
+    from genmat.data.prediction import targets
+
+    check_tables(data)
+    plan = Plan(n, proposals, samples, model, potential, processes(workers, None), max_steps, seed)
+    with progress() as shown:
+        wanted = targets(data, n, seed)
+        found = {
+            "model": places(wanted, lambda: by_model(wanted, plan, shown), out / "model", plan, fresh, shown),
+            "substitution": places(
+                wanted, lambda: by_templates(wanted, data, plan), out / "substitution", plan, fresh, shown
+            ),
+        }
+    rows = [
+        {"id": t.id, "formula": t.formula, "free_coordinates": t.dof}
+        | {f"{way}_{when}": pair[k] for way in found for pair in [found[way][t.id]] for k, when in enumerate(WHEN)}
+        for t in wanted
+    ]
+    path = write_table(list(rows[0]), rows, out / "prediction.csv")
+    figures = {way: summary(wanted, found[way], proposals) for way in found}
+    if json:
+        emit({"command": typed(), "n": len(wanted), "proposals": proposals, "prediction": figures, "file": path})
+    else:
+        show(figures, proposals)
+        print(f"table: {path}")
+
+
+WHEN = ("as_proposed", "relaxed")
+
+
+def by_model(wanted: Sequence[Target], plan: Plan, progress: Progress | None) -> list[Candidate]:
+    """Proposals of the language model, told the composition."""
+    from genmat.data.prediction import ranked_proposals
+    from genmat.generation.sampler import generate, load_model
+
+    loaded = load_model(plan.model)
+    made = []
+    for done, target in enumerate(wanted, start=1):
+        drawn = list(generate(plan.samples, model=loaded, formula=target.formula, e_above_hull=0.0, seed=plan.seed))
+        made += ranked_proposals(target, drawn, plan.proposals)
+        if progress is not None:
+            progress("propose", done, len(wanted))
+    return made
+
+
+def by_templates(wanted: Sequence[Target], data: Path, plan: Plan) -> list[Candidate]:
+    """Known crystals of the training split, decorated with the composition."""
+    from genmat.data.prediction import Templates
+
+    templates = Templates(data)
+    return [candidate for target in wanted for candidate in templates.proposals(target, plan.proposals)]
+
+
+def places(
+    wanted: Sequence[Target],
+    propose: Callable[[], list[Candidate]],
+    folder: Path,
+    plan: Plan,
+    fresh: bool,
+    progress: Progress | None,
+) -> dict[str, tuple[int | None, int | None]]:
+    """For every target the place of the right crystal among the proposals, as proposed and relaxed."""
+    from genmat.campaign import Campaign, Stage
+    from genmat.crystal.validity import valid_stage
+    from genmat.data.prediction import first_right
+    from genmat.screening.funnel import run_funnel
+    from genmat.screening.potentials import load
+    from genmat.screening.relax import relax
+
+    potential = load(plan.potential)
+    # inside the symmetry alone: the matcher's tolerances are wider than what a rattle would change
+    work = partial(relax, potential=potential, max_steps=plan.steps, rattle=0.0, workers=plan.workers, seed=plan.seed)
+    settings = {"targets": [t.id for t in wanted], **{k: v for k, v in vars(plan).items() if k != "workers"}}
+
+    def named(stage: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(f"{folder.name}: {stage}", done, total)
+
+    with Campaign.open(folder, command="prediction", settings=settings, fresh=fresh) as campaign:
+        proposed = campaign.source(propose)
+        relaxed, funnel = run_funnel(campaign, proposed, [Stage("valid", valid_stage), Stage("relax", work)], named)
+        campaign.note(funnel=funnel)
+    before, after = _by_target(proposed), _by_target([c for c in relaxed if c.alive])
+    found = {}
+    for done, target in enumerate(wanted, start=1):
+        found[target.id] = (first_right(target, before[target.id]), first_right(target, after[target.id]))
+        named("compare", done, len(wanted))
+    return found
+
+
+def _by_target(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
+    found: dict[str, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        found[candidate.provenance["target"]].append(candidate)
+    return found
+
+
+def summary(
+    wanted: Sequence[Target], found: dict[str, tuple[int | None, int | None]], proposals: int
+) -> dict[str, dict[str, Any]]:
+    """Success among 1 and all proposals, as proposed and relaxed, and by freedom."""
+    from genmat.data.prediction import by_freedom, success
+
+    out: dict[str, dict[str, Any]] = {}
+    for k, when in enumerate(WHEN):
+        pairs = [(target, found[target.id][k]) for target in wanted]
+        out[when] = {f"among {most}": success([p for _, p in pairs], most) for most in sorted({1, proposals})}
+        out[when]["by free coordinates"] = by_freedom(pairs, proposals)
+    return out
+
+
+def show(figures: dict[str, dict[str, Any]], proposals: int) -> None:
+    """One line per way and time."""
+    for way, found in figures.items():
+        for when, shares in found.items():
+            told = [
+                f"{most} {s['percent']:.1f} [{s['low']:.1f}, {s['high']:.1f}] %"
+                for most, s in shares.items()
+                if "n" in s
+            ]
+            print(f"{way}, {when.replace('_', ' ')}: {'  '.join(told)}")
+            parts = [f"{name}: {s['percent']:.1f} % of {s['n']}" for name, s in shares["by free coordinates"].items()]
+            print(f"  among {proposals}, by free coordinates: {'  '.join(parts)}")

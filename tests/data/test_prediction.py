@@ -1,0 +1,97 @@
+"""Structure prediction: nearest templates, ranking of proposals, and who was right."""
+
+from pathlib import Path
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from genmat.candidate import Candidate
+from genmat.crystal.prototype import from_structure
+from genmat.data.prediction import (
+    Target,
+    Templates,
+    by_freedom,
+    first_right,
+    nearest_swap,
+    ranked_proposals,
+    success,
+    targets,
+)
+
+ROCK_SALT = [[0, 0, 0], [0.5] * 3]
+CSCL = Structure(Lattice.cubic(4.1), ["Cs", "Cl"], ROCK_SALT)
+
+
+def salt(a: float, metal: str = "Na", anion: str = "Cl") -> Structure:
+    return Structure.from_spacegroup(225, Lattice.cubic(a), [metal, anion], ROCK_SALT).get_primitive_structure()
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    crystals = {
+        "halite": (salt(5.69), "train", 0.0),
+        "cesium": (CSCL, "train", 0.0),
+        "far": (salt(5.0, "Li", "F"), "train", 0.3),
+        "sylvite": (salt(6.3, "K", "Cl"), "test", 0.0),
+        "high": (Structure(Lattice.cubic(3.8), ["K", "Cl"], ROCK_SALT), "test", 0.05),
+    }
+    rows = [
+        {
+            "material_id": name,
+            "formula": structure.composition.reduced_formula,
+            "lattice_parameters": list(structure.lattice.parameters),
+            "species": [site.specie.symbol for site in structure],
+            "frac_coords": structure.frac_coords.tolist(),
+            "split": split,
+            "e_above_hull": energy,
+        }
+        for name, (structure, split, energy) in crystals.items()
+    ]
+    for file in ("structures_le20.parquet", "structures_21to52.parquet"):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / file)
+    return tmp_path
+
+
+def test_targets_are_the_lowest_crystals_of_test_compositions(tables: Path) -> None:
+    found = targets(tables, 10)
+    assert [(t.id, t.formula, t.dof) for t in found] == [("sylvite", "KCl", 0)]
+
+
+def test_templates_come_nearest_first_and_never_from_test_or_far_above_the_hull(tables: Path) -> None:
+    target = targets(tables, 1)[0]
+    made = Templates(tables).proposals(target, 20)
+    assert [c.provenance["template"] for c in made] == ["halite", "cesium"]  # K is nearer to Na than to Cs
+    assert all(c.structure.composition.reduced_formula == "KCl" for c in made)
+    assert first_right(target, made) == 0 and first_right(target, made[1:]) is None
+
+
+def test_elements_of_equal_amount_are_swapped_for_the_likest() -> None:
+    distance, swap = nearest_swap({"Ca": 1, "Ti": 1, "O": 3}, {"Zr": 1, "S": 3, "Ba": 1})
+    assert swap == {"Ca": "Ba", "Ti": "Zr", "O": "S"} and distance > 0
+    assert nearest_swap({"Na": 1, "Cl": 1}, {"Cl": 1, "Na": 1}) == (0.0, {"Na": "Na", "Cl": "Cl"})
+    with pytest.raises(ValueError, match="amounts"):
+        nearest_swap({"Na": 1, "Cl": 1}, {"Ca": 1, "F": 2})
+
+
+def test_proposals_are_distinct_and_the_frequent_ones_first() -> None:
+    target = Target("t", "KCl", salt(6.3, "K", "Cl"), 0)
+    shapes = [(salt(6.0, "K", "Cl"), -9.0), (salt(6.2, "K", "Cl"), -7.0), (CSCL.copy(), -5.0)]
+    shapes[2][0].replace_species({"Cs": "K"})
+    drawn = [
+        Candidate(f"d{i}", "model", from_structure(s), s, {"log_likelihood": score})
+        for i, (s, score) in enumerate(shapes)
+    ]
+    made = ranked_proposals(target, drawn, 5)
+    assert [c.results["log_likelihood"] for c in made] == [-7.0, -5.0]
+    assert [c.provenance["place"] for c in made] == [0, 1] and len({c.id for c in made}) == 2
+    assert len(ranked_proposals(target, drawn, 1)) == 1
+
+
+def test_success_counts_places_below_k() -> None:
+    assert success([0, 3, None, 19], 1)["hits"] == 1 and success([0, 3, None, 19], 20)["percent"] == 75
+    easy, hard = Target("a", "KCl", salt(6.3, "K", "Cl"), 0), Target("b", "KCl", salt(6.3, "K", "Cl"), 7)
+    found = by_freedom([(easy, 0), (hard, None)], 1)
+    assert found["0"]["hits"] == 1 and found["more than 5"]["hits"] == 0 and set(found) == {"0", "more than 5"}
