@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genmat.crystal.composition import parse_formula, reduced_formula
+from genmat.data.population import PBE_VOLUME
 from genmat.errors import GenmatError
 from genmat.screening.potentials.base import correction_of
 
@@ -37,7 +38,6 @@ logging.getLogger("moyo").setLevel(logging.ERROR)  # supercells are expected her
 FILES = ("structures_le20.parquet", "structures_21to52.parquet")
 HULL = "hull_entries.csv.gz"
 NEAR_HULL = 0.05  # eV/atom, table's e_above_hull of the phases taken
-PBE_SWELL = 1.013  # stored cells are 0.987 of a PBE volume at the median
 COMMIT_ATOMS = 256
 STIFFNESS = (7.2837, 1.8909, 0.1760, 0.6584)  # ln(GPa), see `guess_bulk_modulus`
 SKIP_GAIN = 1.5e-3  # eV/atom: below this predicted gain the second point is not computed
@@ -175,7 +175,7 @@ def volume_relax(structures: list[Structure], potential: Potential) -> list[tupl
     Returns:
         per structure (energy eV/atom, volume Å³/atom, starting pressure GPa, bulk modulus GPa, evaluations).
     """
-    start = [_scaled(s, PBE_SWELL) for s in structures]
+    start = [_scaled(s, PBE_VOLUME) for s in structures]
     evaluate = _evaluator(potential, structures)
     first = evaluate(start)
     volume = np.array([s.volume for s in start])

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from genmat.errors import GenmatError
-from genmat.screening.potentials.base import Evaluation, PotentialInfo
-from genmat.screening.potentials.engine import pick_device
+from genmat.screening.potentials.base import Evaluation
 from genmat.screening.potentials.pairs import PairGraph, evaluate_pairs
 from genmat.screening.potentials.tensornet_model import prepare_weights, site_energies
-from genmat.screening.potentials.weights import Known, find_weights, read_weights
+from genmat.screening.potentials.weights import Known, find_weights, prepare
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -58,27 +56,11 @@ class TensorNetPotential:
 
     def __init__(self, path: str | None = None) -> None:
         folder = find_weights(self.name, path, DEFAULT)
-        weights = read_weights(folder, self.name, "TensorNet", REQUIRED)
-        known = KNOWN.get(weights.sha256)
-        self._path = str(folder.resolve())
-        self.device = pick_device()
-        self.rows = weights.rows
-        self.cutoff = float(weights.options["cutoff"])
+        found = prepare(self.name, "TensorNet", folder, REQUIRED, KNOWN, prepare_weights)
+        self._path, self._weights, self.rows = found.path, found.tensors, found.rows
+        self.device, self.info = found.device, found.info
+        self.cutoff = float(found.options["cutoff"])
         self.inner_cutoff = 0.0  # no bond is told from others
-        try:
-            made = prepare_weights(weights.state, weights.options, target=known is not None and known.target)
-        except (KeyError, RuntimeError) as error:
-            raise GenmatError(f"{self.name}:{folder}: tensors do not fit TensorNet ({error}); fetch it again") from None
-        self._weights = {k: v.to(self.device) if isinstance(v, torch.Tensor) else v for k, v in made.items()}
-        self.info = PotentialInfo(
-            name=self.name,
-            version=known.version if known else weights.version("TensorNet"),
-            functional=known.functional if known else "unknown",
-            licence="BSD-3-Clause",
-            elements=frozenset(weights.options["element_types"]),
-            stress_unit="GPa",
-            golden=dict(known.golden) if known else {},
-        )
 
     def __reduce__(self) -> tuple:
         """Workers read the file themselves."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 import torch
 
 from genmat.errors import GenmatError, RunError
+from genmat.screening.potentials.base import PotentialInfo
+from genmat.screening.potentials.engine import pick_device
 
 FILES = ("model.json", "state.pt")
 HUB = "materialyze"  # organisation of matgl's authors on the Hugging Face Hub
@@ -145,3 +147,64 @@ def read_weights(folder: Path, family: str, model: str, required: Mapping[str, A
     except Exception as error:  # torch raises its own, the unpickler's and the zip reader's types
         raise GenmatError(f"{what}: state.pt is no file of tensors ({type(error).__name__}); fetch it again") from None
     return Weights(folder.resolve().name, options, state, hashlib.sha256(data).hexdigest())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Weights ready for an engine.
+
+    Args:
+        path: folder they came from.
+        tensors: what the engine's ``prepare`` made of them, on `device`.
+        options: ``init_args`` of the model.
+        rows: atomic number -> row of the element table.
+        mp2020: whether its energies still need the MP2020 corrections.
+        info: the potential's card.
+    """
+
+    path: str
+    tensors: Mapping[str, Any]
+    options: Mapping[str, Any]
+    rows: Mapping[int, int]
+    device: torch.device
+    mp2020: bool
+    info: PotentialInfo
+
+
+def prepare(
+    family: str,
+    model: str,
+    folder: Path,
+    required: Mapping[str, Any],
+    published: Mapping[str, Known],
+    make: Callable[..., Mapping[str, Any]],
+) -> Prepared:
+    """Read a folder saved by matgl, tell by its hash what it is, and bring its tensors into an engine's form.
+
+    Args:
+        family, model, required: as for `read_weights`.
+        published: known weights by the sha256 of ``state.pt``.
+        make: ``(state, options, target=...)`` -> tensors of the engine.
+
+    Raises:
+        GenmatError: as `read_weights`, or tensors that do not fit the model.
+    """
+    weights = read_weights(folder, family, model, required)
+    known = published.get(weights.sha256)
+    device = pick_device()
+    try:
+        made = make(weights.state, weights.options, target=known is not None and known.target)
+    except (KeyError, RuntimeError) as error:
+        raise GenmatError(f"{family}:{folder}: tensors do not fit {model} ({error}); fetch it again") from None
+    info = PotentialInfo(
+        name=family,
+        version=known.version if known else weights.version(model),
+        functional=known.functional if known else "unknown",
+        licence="BSD-3-Clause",
+        elements=frozenset(weights.options["element_types"]),
+        stress_unit="GPa",
+        golden=dict(known.golden) if known else {},
+    )
+    tensors = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in made.items()}
+    mp2020 = known is not None and known.mp2020
+    return Prepared(str(folder.resolve()), tensors, weights.options, weights.rows, device, mp2020, info)

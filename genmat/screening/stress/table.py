@@ -12,6 +12,7 @@ import numpy as np
 
 from genmat.crystal.composition import reduced_formula
 from genmat.crystal.prototype import from_structure
+from genmat.data.population import PBE_VOLUME
 from genmat.errors import GenmatError
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ COLUMNS = (
     "in_icsd",
     "split",
 )
-PBE_VOLUME = 1.013
-"""The stored cells are smaller than PBE ones by this factor at the median (many are r2SCAN): scaled before use."""
 
 
 @dataclass(frozen=True)
