@@ -2,9 +2,9 @@
 
     python benchmarks/geometry.py --data ../shared/data/mp --n 300 [--spellings 5] [--json FILE]
 
-Crystals of the test split lose their geometry and get one by each way: random (pyxtal), the nearest known crystal on the
-same positions (`genmat.data.template_start`), the language model's first, and the lowest in energy of several of the
-model's, with the template's where there is one. Then CHGNet relaxes inside the symmetry, and then freely. Success:
+Crystals of the test split lose their geometry and get one by each way: random (pyxtal), the nearest known crystal on
+the same positions (`genmat.data.template_start`), the language model's first, and the lowest in energy of several of
+the model's, with the template's where there is one. Then CHGNet relaxes inside the symmetry, and then freely. Success:
 StructureMatcher finds the relaxed crystal equal to the test crystal, relaxed the same way from its true geometry.
 """
 

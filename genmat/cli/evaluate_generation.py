@@ -24,7 +24,8 @@ def generation(
     name: Annotated[list[str] | None, typer.Option(help="Heading of a source's column, in the order given.")] = None,
     n: Annotated[int | None, typer.Option("--n", "-n", min=1, help="Only the first N samples of each file.")] = None,
     geometry: Annotated[
-        list[str] | None, typer.Option(help="For genes: random (pyxtal) or model (spelled); repeat for both.")
+        list[str] | None,
+        typer.Option(help="For genes: random (pyxtal), template (nearest known crystal), model (spelled); repeatable."),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Geometries per gene; the lowest energy counts.")] = 1,
     spellings: Annotated[

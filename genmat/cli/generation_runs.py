@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from genmat.data.generation_metrics import Judged
 
 Progress = Callable[[str, int, int], None]
-GEOMETRIES = ("random", "model")
+GEOMETRIES = ("random", "template", "model")
 _SAMPLED = ("geometry", "spellings")
 _STAGES = ("relax", "valid_relaxed", "hull")
 
@@ -37,7 +37,7 @@ class Column:
         name: heading, and name of its folder.
         candidates: as sampled; of genes, without geometry.
         folder: of a finished campaign, instead of candidates.
-        geometry: ``random`` or ``model``, for genes.
+        geometry: one of `GEOMETRIES`, for genes.
     """
 
     name: str
@@ -69,7 +69,7 @@ def columns_of(sources: Sequence[Path], names: Sequence[str], geometry: Geometry
     if len(names) > len(sources):
         raise GenmatError(f"{len(names)} names for {len(sources)} sources; give one --name per source at most")
     if wrong := [way for way in geometry.ways if way not in GEOMETRIES]:
-        raise GenmatError(f"geometry {wrong[0]!r}: unknown; give {' or '.join(GEOMETRIES)}")
+        raise GenmatError(f"geometry {wrong[0]!r}: unknown; give one of {', '.join(GEOMETRIES)}")
     found: list[Column] = []
     for index, source in enumerate(sources):
         name = names[index] if index < len(names) else source.name.split(".")[0]
@@ -122,7 +122,7 @@ def judged(
             sampled, relaxed = _stored(column.folder)
         else:
             choice = _choice_stage(column.geometry, geometry, screening)
-            plan = [_geometry_stage(column.geometry, geometry, screening), choice, *_screened(stages)]
+            plan = [_geometry_stage(column.geometry, geometry, screening, data), choice, *_screened(stages)]
             settings = {**_settings(column.candidates, screening, info), "geometry": column.geometry}
             if column.geometry or choice:
                 settings |= {"trials": geometry.trials, "model": geometry.model, "spellings": geometry.spellings}
@@ -146,7 +146,7 @@ def sampled_only(
     found = {}
     for column in columns:
         candidates = _stored(column.folder)[0] if column.folder is not None else list(column.candidates)
-        stage = _geometry_stage(column.geometry, geometry, screening)
+        stage = _geometry_stage(column.geometry, geometry, screening, data)
         given = candidates if stage is None else list(stage.function(candidates))
         found[column.name] = judge_sampled(given, data, progress)
     return found
@@ -159,11 +159,15 @@ def _screened(stages: Sequence[Stage]) -> list[Stage]:
     return [Stage("valid", valid_stage), *(stage for stage in stages if stage.name in _STAGES)]
 
 
-def _geometry_stage(way: str | None, geometry: Geometry, screening: Screening) -> Stage | None:
+def _geometry_stage(way: str | None, geometry: Geometry, screening: Screening, data: Path) -> Stage | None:
     if way == "random":
         from genmat.data.genes import random_stage
 
         return Stage("geometry", partial(random_stage, seed=screening.seed, workers=screening.workers))
+    if way == "template":
+        from genmat.data.template_start import SiteTemplates, template_stage
+
+        return Stage("geometry", partial(template_stage, templates=SiteTemplates(data)))
     if way == "model":
         from genmat.generation.geometry import spell_stage
 

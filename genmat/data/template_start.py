@@ -103,7 +103,7 @@ def carry_over(known: Protostructure, bare: Protostructure) -> tuple[float, Prot
         pairs = zip(*linear_sum_assignment(cost), strict=True)
         for i, j in pairs:
             size = positions[letter].multiplicity
-            distance, atoms = distance + size * cost[i, j], atoms + size
+            distance, atoms = distance + size * float(cost[i, j]), atoms + size
             old, new = old + size * _cube(theirs[letter][j].element), new + size * _cube(sites[i].element)
             placed.append(Site(sites[i].element, letter, theirs[letter][j].coords))
     stretch = (new / old) ** (1 / 3)

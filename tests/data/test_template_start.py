@@ -66,10 +66,8 @@ def test_the_most_similar_crystal_lends_its_geometry(tables: Path) -> None:
 
 def test_crystals_far_above_the_hull_or_on_other_positions_lend_nothing(tables: Path) -> None:
     templates = SiteTemplates(tables)
-    c_over_a = (
-        realise(templates.geometry(bare("Sn", "O"))).lattice.c / realise(templates.geometry(bare("Sn", "O"))).lattice.a
-    )
-    assert c_over_a == pytest.approx(2.96 / 4.59, abs=1e-3)
+    found = realise(templates.geometry(bare("Sn", "O")))
+    assert abs(found.lattice.c / found.lattice.a - 3.19 / 4.74) > 0.005  # not cassiterite's own, 0.5 eV/atom up
     salt = Protostructure(225, (Site("Na", "a"), Site("Cl", "b")))
     with pytest.raises(GenmatError, match="no known crystal"):
         templates.geometry(salt)
