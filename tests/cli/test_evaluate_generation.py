@@ -135,7 +135,7 @@ def test_agreement(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         (["nowhere.jsonl"], "nowhere.jsonl: no such file"),
         (["ours.jsonl", "ours.jsonl"], "ours: two columns of this name; tell them apart with --name"),
         (["ours.jsonl", "--name", "a", "--name", "b"], "2 names for 1 sources"),
-        (["ours.jsonl", "--geometry", "perfect"], "geometry 'perfect': unknown; give random or model"),
+        (["ours.jsonl", "--geometry", "perfect"], "geometry 'perfect': unknown; give one of random, template, model"),
         (["ours.jsonl", "--reference", "none"], "--reference none: stability needs a hull"),
         (["ours.jsonl", "--data", "empty"], "structures_le20.parquet: no such file"),
     ],
