@@ -25,6 +25,8 @@ class Material:
     formula: Formula | None = None
     dopants: tuple[str, ...] = ()
     kind: str = "formula"
+    series: str = ""
+    """Name of the series this is a member of, where a variable was put in."""
 
     @property
     def key(self) -> str:
@@ -37,7 +39,7 @@ class Material:
         if self.formula is None or not set(values) & self.formula.variables:
             return self
         formula = self.formula.at(**values)
-        return replace(self, name=formula.text, formula=formula)
+        return replace(self, name=formula.text, formula=formula, series=self.name)
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,11 @@ def _formula(text: str, start: int, written: str, spaced: bool) -> list[Mention]
     written = written.rstrip(",/([ ")
     while written.count("(") < written.count(")"):
         written = written[: written.rindex(")")].rstrip(",/")
-    if written.count("(") > written.count(")") and written.startswith("("):
-        start, written = start + 1, written[1:]
+    if written.count("(") > written.count(")"):
+        if written.startswith("("):
+            start, written = start + 1, written[1:]
+        elif ")" not in written[written.rindex("(") :]:
+            written = written[: written.rindex("(")].rstrip()
     mention = _formula_at(text, start, written, spaced)
     if mention is not None:
         return [mention]
@@ -199,7 +204,7 @@ def _names(text: str) -> list[Mention]:
         for match in pattern.finditer(text):
             if pattern is not NAME and match.group().lower() in ELEMENT_NAMES and _ROLE.match(text, match.end()):
                 continue
-            if re.match(r"-(?:based|like|type|free|rich)", text[match.end() :]):
+            if re.match(r"\s?-\s?(?:based|like|type|free|rich)\b|\s(?:crystal )?structure\b", text[match.end() :]):
                 continue
             formula = formula_of_name(match.group())
             parsed = parse_formula(formula) if formula else None
@@ -212,7 +217,8 @@ def _defined(text: str, defined: Mapping[str, Material]) -> list[Mention]:
     known = {word: _general(word, formula) for word, formula in vocabulary()["abbreviations"].items()} | dict(defined)
     found = []
     for match in _abbreviation_pattern(tuple(known)).finditer(text):
-        found.append(Mention(match.start(), match.end(), replace(known[match.group()], kind="abbreviation")))
+        if not re.match(r"\s?-\s?(?:based|like|type|free)\b", text[match.end() :]):
+            found.append(Mention(match.start(), match.end(), replace(known[match.group()], kind="abbreviation")))
     return found
 
 
@@ -290,7 +296,9 @@ def _joined(text: str, mentions: list[Mention]) -> list[Mention]:
     joined: list[Mention] = []
     for mention in mentions:
         last = joined[-1] if joined else None
-        if last and not mention.weak and not last.weak and _JOINT.fullmatch(text[last.end : mention.start] or "."):
+        slash = last and re.fullmatch(r"\s?[/@]\s?", text[last.end : mention.start])
+        pair = last and (not mention.weak and not last.weak or slash and not (mention.weak and last.weak))
+        if last and pair and _JOINT.fullmatch(text[last.end : mention.start] or "."):
             name = re.sub(r"\s", "", text[last.start : mention.end])
             joined[-1] = Mention(last.start, mention.end, Material(name, None, kind="composite"))
         else:

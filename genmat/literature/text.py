@@ -171,7 +171,9 @@ _ABBREVIATED = re.compile(
     r"(?:\b(?:Figs?|Refs?|Eqs?|Tabs?|Secs?|Nos?|Dr|Prof|Mr|St|vs|cf|ca|approx|resp|viz|etc|al|e\.g|i\.e|a\.k\.a|wt|at|"
     r"vol|temp|max|min|avg|Phys|Rev|Lett|Appl|Chem|Mater|Sci|Soc|Nat|Am|Commun|incl|eds?|pp|Suppl|Inc|Ltd|Co|[A-Z]))\.$"
 )
-_BOUNDARY = re.compile(r"(?<=[.!?])[)\]\"']?(?:\[[\d,\s–-]+\])?\s+(?=[\"'(\[]?[A-Z0-9α-ωΑ-Ω~])|\n\s*\n")
+_BOUNDARY = re.compile(
+    r"(?<=[.!?])[)\]\"']?(?:\[[\d,\s–-]+\])?\s+(?=[\"'(\[]?[A-Z0-9α-ωΑ-Ω~])|\n\s*\n|(?<=[a-z0-9K)][.])(?=[A-Z][a-z]+[\s,])"
+)
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
