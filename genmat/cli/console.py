@@ -34,6 +34,11 @@ def emit(value: Mapping[str, Any]) -> None:
     print(json.dumps(_finite(value), ensure_ascii=False, default=str, allow_nan=False))
 
 
+def emit_list(values: Sequence[Mapping[str, Any]]) -> None:
+    """One JSON list of objects for a program, on stdout; NaN and infinities become null."""
+    print(json.dumps(_finite(values), ensure_ascii=False, default=str, allow_nan=False))
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _finite(item) for key, item in value.items()}

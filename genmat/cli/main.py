@@ -16,7 +16,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import typer
 
 from genmat import __version__
-from genmat.cli import data, discover, doctor, evaluate, generate, report, screen, train
+from genmat.cli import data, discover, doctor, evaluate, extract, generate, predict, report, screen, train
 from genmat.errors import GenmatError
 
 app = typer.Typer(
@@ -30,8 +30,10 @@ app.command()(discover.discover)
 app.command()(generate.generate)
 app.command()(screen.screen)
 app.command()(train.train)
+app.command()(extract.extract)
 app.command()(report.report)
 app.command()(doctor.doctor)
+app.add_typer(predict.app, name="predict")
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
 

@@ -20,18 +20,25 @@ def train(
     """Train a model exactly as its YAML file says; unknown keys are errors."""
     from genmat.cli.console import emit, note
     from genmat.errors import GenmatError, did_you_mean
+    from genmat.training.composition_config import CompositionTrainConfig, is_composition_run, load_composition_config
     from genmat.training.config import load_config
 
-    settings = load_config(config)
+    settings = load_composition_config(config) if is_composition_run(config) else load_config(config)
     folder = out or Path("runs") / settings.name
     if track not in ("none", "wandb"):
         raise GenmatError(did_you_mean(track, ["none", "wandb"], "tracker"))
     if not resume and any(folder.glob("checkpoint-*")):
         raise GenmatError(f"{folder}: holds checkpoints of an earlier run; add --resume, or choose another --out")
 
-    from genmat.training.train import train as run
+    tracker = None if track == "none" else track
+    if isinstance(settings, CompositionTrainConfig):
+        from genmat.training.composition_runs import train_composition
 
-    figures = run(settings, folder, track=None if track == "none" else track, resume=resume)
+        figures = train_composition(settings, folder, track=tracker, resume=resume)
+    else:
+        from genmat.training.train import train as run
+
+        figures = run(settings, folder, track=tracker, resume=resume)
     if json:
         emit(figures)
         return

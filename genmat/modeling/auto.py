@@ -1,7 +1,11 @@
-"""Make the models known to `AutoConfig` and `AutoModelForCausalLM`, and their code part of every saved checkpoint."""
+"""Make the models known to the Auto classes, and their code part of every saved checkpoint."""
 
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
+from .composition.configuration_composition import CompositionConfig
+from .composition.configuration_disorder import DisorderConfig
+from .composition.modeling_composition import CompositionModel
+from .composition.modeling_disorder import DisorderModel
 from .crystal_gpt.configuration_crystal_gpt import CrystalGPTConfig
 from .crystal_gpt.modeling_crystal_gpt import CrystalGPTForCausalLM
 from .crystal_rnn.configuration_crystal_rnn import CrystalRNNConfig
@@ -12,6 +16,11 @@ MODELS = {
     "crystal_rnn": (CrystalRNNConfig, CrystalRNNForCausalLM),
 }
 
+READERS = {
+    "composition": (CompositionConfig, CompositionModel),
+    "disorder": (DisorderConfig, DisorderModel),
+}
+
 
 def register() -> None:
     """Register every model; calling it twice is harmless."""
@@ -20,6 +29,11 @@ def register() -> None:
         AutoModelForCausalLM.register(config, model, exist_ok=True)
         config.register_for_auto_class()  # `save_pretrained` now copies the code and writes `auto_map`
         model.register_for_auto_class("AutoModelForCausalLM")
+    for model_type, (config, model) in READERS.items():
+        AutoConfig.register(model_type, config, exist_ok=True)
+        AutoModel.register(config, model, exist_ok=True)
+        config.register_for_auto_class()
+        model.register_for_auto_class("AutoModel")
 
 
 register()

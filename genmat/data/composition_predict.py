@@ -1,0 +1,160 @@
+"""Predictions of composition models for many formulas: batches of like size, results in the order asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genmat.data.composition_tables import SYSTEMS, TYPES, encode, is_whole, read_amounts, spell, system_of
+from genmat.errors import GenmatError
+
+BATCH = 512
+
+
+def load_reader(folder: Path) -> Any:
+    """The composition or disorder model of a snapshot, ready to predict.
+
+    Raises:
+        GenmatError: no model there, or one that reads something else.
+    """
+    import json
+
+    from genmat.modeling.auto import READERS
+
+    try:
+        kind = json.loads((folder / "config.json").read_text())["model_type"]
+    except (OSError, ValueError, KeyError):
+        raise GenmatError(f"{folder}: holds no model; give the folder of a snapshot") from None
+    if kind not in READERS:
+        raise GenmatError(f"{folder}: a {kind} model does not read compositions; use composition or disorder")
+    return READERS[kind][1].from_pretrained(folder).eval()
+
+
+def predict(model: Any, numbers: np.ndarray, amounts: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
+    """Everything a model predicts for N compositions.
+
+    Args:
+        numbers: (N, T) atomic numbers, 0 where padded.
+        amounts: (N, T) amounts.
+        options: of the model's forward, such as `prior`.
+
+    Returns:
+        By name, arrays of length N in the order of the rows: the tasks of a `CompositionModel`, or `probability`,
+        `types` and `log_odds` of a `DisorderModel`.
+    """
+    import torch
+
+    counts = (numbers > 0).sum(1)
+    order = np.argsort(counts, kind="stable")
+    parts: list[dict[str, np.ndarray]] = []
+    with torch.inference_mode():
+        for size in np.unique(counts):
+            same = order[counts[order] == size]
+            for i in range(0, len(same), BATCH):
+                rows = same[i : i + BATCH]
+                ids = torch.from_numpy(np.ascontiguousarray(numbers[rows, :size]))
+                out = model(ids, torch.from_numpy(np.ascontiguousarray(amounts[rows, :size])), **options)
+                found = out.predictions if "predictions" in out else {k: v for k, v in out.items() if v is not None}
+                parts.append({name: value.numpy() for name, value in found.items()})
+    place = np.argsort(order, kind="stable")
+    return {name: np.concatenate([part[name] for part in parts])[place] for name in (parts[0] if parts else {})}
+
+
+def system_probabilities(logp: np.ndarray) -> np.ndarray:
+    """Probabilities of the crystal systems (N, 7) from log-probabilities of the space groups (N, 230)."""
+    sums = np.zeros((len(SYSTEMS), len(logp)))
+    np.add.at(sums, system_of(np.arange(230)), np.exp(logp).T)
+    return sums.T
+
+
+def read_formulas(formulas: Sequence[str]) -> list[dict[str, float] | GenmatError]:
+    """Compositions, or the reason why there is none, formula by formula."""
+    found: list[dict[str, float] | GenmatError] = []
+    for formula in formulas:
+        try:
+            found.append(read_amounts(formula))
+        except GenmatError as error:
+            found.append(error)
+    return found
+
+
+def symmetry_rows(model: Any, compositions: Sequence[dict[str, float]], top: int = 5) -> list[dict[str, Any]]:
+    """Likeliest space groups and crystal systems of compositions.
+
+    Returns:
+        Per composition `formula`, `spacegroups` and `crystal_systems`: lists of the value and its `probability`,
+        likeliest first; `formula_units`, likeliest number in the primitive cell.
+    """
+    found = predict(model, *encode(compositions))
+    chances, systems = np.exp(found["spacegroup"]), system_probabilities(found["spacegroup"])
+    units = [model.config.tasks["formula_units"]["labels"][i] for i in found["formula_units"].argmax(1)]
+    rows = []
+    for i, composition in enumerate(compositions):
+        best, likely = np.argsort(-chances[i])[:top], np.argsort(-systems[i])[:top]
+        rows.append({
+            "formula": spell(composition),
+            "spacegroups": [{"number": int(g) + 1, "probability": float(chances[i, g])} for g in best],
+            "crystal_systems": [{"name": SYSTEMS[s], "probability": float(systems[i, s])} for s in likely],
+            "formula_units": int(units[i]),
+        })  # fmt: skip
+    return rows
+
+
+def property_rows(model: Any, compositions: Sequence[dict[str, float]]) -> list[dict[str, Any]]:
+    """Properties of the most stable crystal of each composition, as DFT (PBE) would have them.
+
+    Returns:
+        Per composition `formula`, `formation_energy_per_atom` (eV/atom), `band_gap` (eV), `metal_probability`,
+        `volume_per_atom` (Å³).
+    """
+    found = predict(model, *encode(compositions))
+    metal = 1 / (1 + np.exp(-found["is_metal"]))
+    return [
+        {
+            "formula": spell(composition),
+            "formation_energy_per_atom": float(found["formation_energy"][i]),
+            "band_gap": float(max(0.0, found["band_gap"][i])),
+            "metal_probability": float(metal[i]),
+            "volume_per_atom": float(found["volume"][i]),
+        }
+        for i, composition in enumerate(compositions)
+    ]
+
+
+def disorder_rows(
+    model: Any, compositions: Sequence[dict[str, float]], prior: float | None = None
+) -> list[dict[str, Any]]:
+    """Probability and type of disorder.
+
+    Args:
+        prior: share of disordered compositions among formulas like these, in (0, 1); default the training data's.
+
+    Returns:
+        Per composition `formula`, `disorder_probability`, `type` (O, S, V or M: the likeliest if more likely disordered
+        than not), `type_probabilities`, `prior` (the one used), `whole` (amounts are whole numbers; the rule calls
+        every other formula disordered).
+
+    Raises:
+        GenmatError: prior out of range.
+    """
+    if prior is not None and not 0 < prior < 1:
+        raise GenmatError(f"prior {prior:g}: not between 0 and 1; give the expected share of disordered compositions")
+    found = predict(model, *encode(compositions), prior=prior)
+    rows = []
+    for composition, chance, types in zip(compositions, found["probability"], found["types"], strict=True):
+        whole = is_whole(composition)
+        kind = TYPES[1 + int(types.argmax())] if chance >= 0.5 else "O"
+        used = prior if prior is not None and whole else model.config.priors[0 if whole else 1]
+        shares = [1 - chance, *(chance * types)]
+        rows.append({
+            "formula": spell(composition),
+            "disorder_probability": float(chance),
+            "type": kind,
+            "type_probabilities": {name: float(share) for name, share in zip(TYPES, shares, strict=True)},
+            "prior": float(used),
+            "whole": whole,
+        })  # fmt: skip
+    return rows

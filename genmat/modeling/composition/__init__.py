@@ -1,0 +1,1 @@
+"""Models that read a composition and nothing else."""

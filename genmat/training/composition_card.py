@@ -1,0 +1,159 @@
+"""Cards of the composition models, rendered from the figures of training and benchmark; nothing is typed by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from genmat.errors import GenmatError
+
+WHAT = {
+    "composition": "Reads a composition and tells space group, crystal system, formation energy, band gap,\n"
+    "metallicity and volume of its most stable crystal.",
+    "disorder": "Reads a composition and tells how likely its crystals are disordered, and in which way:\n"
+    "substitutional (S), vacancies (V), both (M), or ordered (O).",
+}
+USE = {
+    "composition": "genmat predict symmetry BaTiO3 --top 5\ngenmat predict properties BaTiO3",
+    "disorder": "genmat predict disorder TaCr2O6 BaTiO3 --prior 0.2",
+}
+DATA = {
+    "composition": """Data: 95,118 formulas of 132,752 Materials Project entries (CC BY 4.0; Jain et al., APL Materials
+1, 011002, 2013), as in Matbench v0.1 (MIT; Dunn et al., npj Comput. Mater. 6, 138, 2020). Split by a hash of the
+reduced formula, so that all entries of a formula are on one side. Several space groups of one formula are several right
+answers.""",
+    "disorder": """Data: lists of inorganic formulas "ever reported with partial occupancy", derived from the ICSD by
+two published studies (repositories epatyukova/General-disorder-prediction and lrcfmd/Disorder-type-prediction), which
+carry no licence file. The lists are not part of this folder, the weights are. Labels say what was reported, not what
+is: an ordered label may be a crystal nobody looked at closely. The encoder starts from one pretrained on the Materials
+Project, which lists many of the ordered formulas, those of the test split included.""",
+}
+LIMITS = {
+    "composition": """- One answer per composition: polymorphs share it.
+- Labels are DFT's (PBE) and the database's, space groups at its tolerance.
+- Elements up to lawrencium; rare ones hardly seen.""",
+    "disorder": """- A composition, not a structure: it cannot say which sites mix.
+- The share called disordered depends on the prior. Without `--prior` it is the training data's, stated above.
+- Temperature and preparation, which decide about disorder, are not known to it.""",
+}
+LICENCE = {
+    "composition": "Weights and code: Apache-2.0. Training data: CC BY 4.0 (Materials Project), MIT (Matbench).",
+    "disorder": "Code: Apache-2.0. Weights: Apache-2.0 as far as they are genmat's; the lists they were trained on\n"
+    "are for research use.",
+}
+
+
+def write_scores(folder: Path, result: dict[str, Any]) -> None:
+    """Add the benchmark's figures to a snapshot and render its card anew."""
+    (folder / "scores.json").write_text(json.dumps(result, indent=1))
+    write_composition_card(folder)
+
+
+def write_composition_card(folder: Path) -> Path:
+    """Write `README.md` of a snapshot from its `figures.json` and, if there, `scores.json`.
+
+    Raises:
+        GenmatError: figures missing.
+    """
+    try:
+        figures = json.loads((folder / "figures.json").read_text())
+    except FileNotFoundError as error:
+        raise GenmatError(f"{error.filename}: missing; train the model with genmat train") from None
+    scores = folder / "scores.json"
+    path = folder / "README.md"
+    path.write_text(render(figures, json.loads(scores.read_text()) if scores.is_file() else None))
+    return path
+
+
+def render(figures: dict[str, Any], scores: dict[str, Any] | None) -> str:
+    """The card's text."""
+    config, kind = figures["config"], "composition" if figures["config"]["table"] == "composition" else "disorder"
+    encoder = config["model"]["type"].removeprefix("composition_")
+    template = Template((Path(__file__).parent / "composition_card.md").read_text())
+    rows = ", ".join(f"{split} {count:,}" for split, count in figures["rows"].items())
+    table = symmetry_table if kind == "composition" else disorder_table
+    return template.substitute(
+        name=figures["name"],
+        tag="crystal-symmetry" if kind == "composition" else "disorder",
+        what=WHAT[kind],
+        parameters=f"{figures['parameters']:,}",
+        encoder={"gru": "gated recurrent network"}.get(encoder, "set transformer"),
+        use=USE[kind],
+        output='.predictions["spacegroup"].argmax() + 1' if kind == "composition" else ".probability",
+        data=DATA[kind],
+        rows=f"Formulas: {rows}",
+        steps=f"{figures['steps']:,}",
+        batch=config["optimiser"]["batch_size"],
+        epochs=f"{config['optimiser']['epochs']:g}",
+        cpu_minutes=f"{60 * figures['cpu_hours']:.1f}",
+        seed=config["seed"],
+        start=f", started from `{config['start']}`" if config["start"] else "",
+        average=config["average"],
+        experiment=experiment(config),
+        figures=table(scores) if scores else "Run `benchmarks/composition.py` with `--write` to measure them.",
+        limits=LIMITS[kind],
+        licence=LICENCE[kind],
+    )
+
+
+def experiment(config: dict[str, Any]) -> str:
+    """File name of the experiment."""
+    kind = config["table"].replace("-", "_")
+    return f"{config['model']['type']}.yaml" if kind == "composition" else f"{kind}.yaml"
+
+
+def symmetry_table(scores: dict[str, Any]) -> str:
+    """Figures of a composition model as Markdown."""
+    model = scores["model"]
+    lines = [
+        f"Test formulas, {scores['split']} (`{scores['command']}`); a hit is any right answer among the first k.",
+        "",
+    ]
+    lines += ["| | top 1 | top 5 | top 10 | crystal system | formulas |", "|---|---|---|---|---|---|"]
+    for who in ("model", "forest"):
+        if who in scores:
+            s = scores[who]["symmetry"]
+            cells = " | ".join(f"{s[k]:.3f}" for k in ("top1", "top5", "top10", "system"))
+            lines.append(f"| {'random forest' if who == 'forest' else 'this model'} | {cells} | {s['n']:,} |")
+    lines += ["", "| | mean absolute error | of the training median | formulas |", "|---|---|---|---|"]
+    units = {"formation_energy": "eV/atom", "band_gap": "eV", "volume": "Å³/atom"}
+    for name, unit in units.items():
+        s = model[name]
+        lines.append(f"| {name.replace('_', ' ')}, {unit} | {s['mae']:.3f} | {s['mae_of_median']:.3f} | {s['n']:,} |")
+    metal, units_right = model["is_metal"], model["formula_units"]["accuracy"]
+    lines.append(f"\nMetal or not: AUROC {metal['auroc']:.3f}, expected calibration error {metal['ece']:.3f}")
+    lines.append(f"({metal['n']:,} formulas). Formula units in the cell: accuracy {units_right:.3f}.")
+    return "\n".join(lines)
+
+
+def disorder_table(scores: dict[str, Any]) -> str:
+    """Figures of a disorder model as Markdown, the rule and the random forest beside them, and its reliability."""
+    names = {"this model": "model", "random forest": "forest", "rule: fractional is disordered": "rule"}
+    lines = [f"Test split `{scores['split']}` (`{scores['command']}`), decisions at 0.5.", ""]
+    lines += ["| formulas | | balanced accuracy | AUROC | average precision | MCC | calibration error | n |"]
+    lines += ["|---" * 8 + "|"]
+    for part, text in (("all", "all"), ("whole", "whole amounts only"), ("unseen", "whole, not in pretraining")):
+        for who, key in names.items():
+            if key in scores:
+                s = scores[key][part]
+                cells = " | ".join(
+                    f"{s[k]:.3f}" for k in ("balanced_accuracy", "auroc", "average_precision", "mcc", "ece")
+                )
+                lines.append(f"| {text} | {who} | {cells} | {s['n']:,} |")
+    lines += ["", "| types O, S, V, M | balanced accuracy | recalls | n |", "|---|---|---|---|"]
+    for who, key in names.items():
+        if key in scores:
+            s = scores[key]["types"]
+            recalls = ", ".join(f"{r:.2f}" for r in s["recalls"])
+            lines.append(f"| {who} | {s['balanced_accuracy']:.3f} | {recalls} | {s['n']:,} |")
+    lines += ["", "Reliability, formulas of whole amounts:", "", "| said | happened | formulas |", "|---|---|---|"]
+    lines += [f"| {p:.2f} | {t:.2f} | {n:,} |" for p, t, n in scores["model"]["whole"]["reliability"]]
+    whole, fractional = scores["priors"]["trained"]
+    shares = "; ".join(f"prior {k}: {100 * v:.1f} %" for k, v in scores["priors"].items() if k != "trained")
+    lines.append(
+        f"\nPrior of the training data: {whole:.3f} of formulas of whole amounts, {fractional:.3f} of fractional"
+    )
+    lines.append(f"ones. Share of the whole test formulas called disordered, by prior: {shares}.")
+    return "\n".join(lines)
