@@ -18,8 +18,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from genmat.literature.documents import Document
 from genmat.literature.materials import find_materials
-from genmat.literature.pairing import find_pairs
+from genmat.literature.pairing import LOOK_BACK, find_pairs
 from genmat.literature.properties import Property, load_property
 from genmat.literature.quantities import find_quantities
 from genmat.literature.readers import read_paper, read_string
@@ -116,10 +117,10 @@ class Score:
         }
 
 
-def predicted(document, prop: Property) -> list[Item]:
+def predicted(document: Document, prop: Property, look_back: int = LOOK_BACK) -> list[Item]:
     """The grammar's records of one document, one per material and value."""
     items: dict[tuple, Item] = {}
-    for pair in find_pairs(document, prop):
+    for pair in find_pairs(document, prop, look_back):
         numbers = {pair.value.value} | ({pair.value.value_max} if pair.value.value_max is not None else set())
         optional = {pair.value.uncertainty} if pair.value.uncertainty is not None else set()
         names = tuple(name for name in (pair.material.name, pair.material.series) if name)
@@ -134,12 +135,14 @@ def _unique(items: Sequence[Item]) -> list[Item]:
 def abstracts(path: Path, prop: Property) -> dict[str, dict[str, dict[str, float]]]:
     """Pair and value scores of all systems on a file of abstracts."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    scores: dict[str, tuple[Score, Score]] = {name: (Score(), Score()) for name in ("genmat", "cde", "bert_psie")}
+    scores: dict[str, tuple[Score, Score]] = {
+        name: (Score(), Score()) for name in ("genmat", "genmat, one sentence", "cde", "bert_psie")
+    }
     for row in rows:
         gold = _unique([item([name], value, prop) for name, value in row["gold"]])
         for system, (pairs, values) in scores.items():
-            if system == "genmat":
-                said = predicted(read_string(row["text"], row["id"]), prop)
+            if system.startswith("genmat"):
+                said = predicted(read_string(row["text"], row["id"]), prop, 0 if "," in system else LOOK_BACK)
             else:
                 said = _unique([item([name], value, prop) for name, value in row[system]])
             pairs.add(said, gold, pairs=True)
@@ -192,7 +195,7 @@ def main() -> None:
     results = {name: runs[name]() for name in arguments.set}
     for name, systems in results.items():
         for system, figures in systems.items():
-            print(f"{name:10} {system:10} {json.dumps(figures)}")
+            print(f"{name:10} {system:20} {json.dumps(figures)}")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 

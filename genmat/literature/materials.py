@@ -218,7 +218,11 @@ def _defined(text: str, defined: Mapping[str, Material]) -> list[Mention]:
     found = []
     for match in _abbreviation_pattern(tuple(known)).finditer(text):
         if not re.match(r"\s?-\s?(?:based|like|type|free)\b", text[match.end() :]):
-            found.append(Mention(match.start(), match.end(), replace(known[match.group()], kind="abbreviation")))
+            found.append(
+                Mention(
+                    match.start(), match.end(), replace(known[match.group()], name=match.group(), kind="abbreviation")
+                )
+            )
     return found
 
 
@@ -297,7 +301,7 @@ def _joined(text: str, mentions: list[Mention]) -> list[Mention]:
     for mention in mentions:
         last = joined[-1] if joined else None
         slash = last and re.fullmatch(r"\s?[/@]\s?", text[last.end : mention.start])
-        pair = last and (not mention.weak and not last.weak or slash and not (mention.weak and last.weak))
+        pair = last and ((not mention.weak and not last.weak) or (slash and not (mention.weak and last.weak)))
         if last and pair and _JOINT.fullmatch(text[last.end : mention.start] or "."):
             name = re.sub(r"\s", "", text[last.start : mention.end])
             joined[-1] = Mention(last.start, mention.end, Material(name, None, kind="composite"))

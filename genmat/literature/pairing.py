@@ -23,7 +23,7 @@ from genmat.literature.rules import (
 )
 from genmat.literature.text import Plain, plain, sentences
 
-VALUE_THRESHOLD = 1.0
+VALUE_THRESHOLD = 0.6
 PAIR_THRESHOLD = 1.6
 LOOK_BACK = 3
 """Sentences searched backwards for a material when the value's own names none."""
@@ -61,8 +61,8 @@ class _Passage:
     spans: Sequence[tuple[int, int]]
 
 
-def find_pairs(document: Document, prop: Property) -> list[Pair]:
-    """All (material, value) pairs of a property in a document, best material first decided for each value."""
+def find_pairs(document: Document, prop: Property, look_back: int = LOOK_BACK) -> list[Pair]:
+    """All (material, value) pairs of a property in a document; `look_back` 0 wants both in one sentence."""
     passages = [
         _Passage(block, cleaned := plain(document.text(block)), sentences(cleaned.text))
         for block in document.blocks
@@ -74,7 +74,7 @@ def find_pairs(document: Document, prop: Property) -> list[Pair]:
     subject = _subject(passages, definitions)
     pairs: list[Pair] = []
     for passage in passages:
-        pairs += _in_passage(passage, prop, definitions, subject)
+        pairs += _in_passage(passage, prop, definitions, subject, look_back)
     return pairs
 
 
@@ -101,7 +101,7 @@ def _subject(passages: Sequence[_Passage], definitions: dict[str, Material]) -> 
 
 
 def _in_passage(
-    passage: _Passage, prop: Property, definitions: dict[str, Material], subject: str | None
+    passage: _Passage, prop: Property, definitions: dict[str, Material], subject: str | None, look_back: int
 ) -> Iterator[Pair]:
     text = passage.plain.text
     analysed: dict[int, Sentence] = {}
@@ -118,7 +118,7 @@ def _in_passage(
             continue
         current = sentence(index)
         if current.values and current.triggers:
-            earlier = [sentence(i) for i in range(index - 1, max(index - 1 - LOOK_BACK, -1), -1)]
+            earlier = [sentence(i) for i in range(index - 1, max(index - 1 - look_back, -1), -1)]
             for pair in pair_sentence(current, earlier, prop, subject):
                 yield _placed(pair, passage, current)
 

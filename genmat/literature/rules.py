@@ -33,18 +33,19 @@ class Sentence:
     rivals: tuple[tuple[int, int], ...] = ()
 
 
-_GLUE = frozenset(
-    """of is was are were be been being to at as a an the about around approximately approx nearly almost roughly ca only
-    equal equals equaling estimated calculated measured determined found reported obtained predicted observed computed
-    evaluated deduced derived extracted value values energy energies width size magnitude ranging range ranges between from
-    in on by with which that has have having had and or it its can this these reach reaches reaching reached becomes
-    become remains lies lie located varies varying vary increases increase increased decreases decrease decreased changes
-    reduced reduces tuned tunable large small wide narrow high low direct indirect optical up down respectively eg e_g gap
-    gaps band bandgap bandgaps for their experimental experimentally theoretical using via both close very too quite
-    corresponding amounts amounting exceeding exceeds above below over order enhanced shifted i.e namely i e g given
-    electronic fundamental room temperature we find yields yielding gives giving gave exhibits exhibit shows show
-    showing possesses turns out transition maximum minimum tc""".split()
-)
+_GLUE_WORDS = """
+of is was are were be been being to at as a an the about around approximately approx nearly almost roughly ca only
+equal equals equaling estimated calculated measured determined found reported obtained predicted observed computed
+evaluated deduced derived extracted value values energy energies width size magnitude ranging range ranges between
+from in on by with which that has have having had and or it its can this these reach reaches reaching reached
+becomes become remains lies lie located varies varying vary increases increase increased decreases decrease
+decreased changes reduced reduces tuned tunable large small wide narrow high low direct indirect optical up down
+respectively eg e_g gap gaps band bandgap bandgaps for their experimental experimentally theoretical using via both
+close very too quite corresponding amounts amounting exceeding exceeds above below over order enhanced shifted i.e
+namely i e g given electronic fundamental room temperature we find yields yielding gives giving gave exhibits
+exhibit shows show showing possesses turns out transition maximum minimum tc
+"""
+_GLUE = frozenset(_GLUE_WORDS.split())
 _WORD = re.compile(r"[A-Za-zα-ω_]+(?:[-'][A-Za-z]+)*")
 _BREAK = re.compile(r";|,\s(?:while|whereas|but|where|although|however|though)\b|\bwhereas\b|\bwhile\b|\. ")
 _DIFFERENCE = re.compile(
@@ -88,7 +89,9 @@ def _nearest_name(sentence: Sentence, value: Quantity) -> tuple[str, float]:
     for start, end in sentence.triggers:
         if end <= value.start:
             words, broken = _foreign_words(sentence, end, value.start)
-            points = 3.0 - 0.3 * min(words, 8) - (1.0 if broken else 0.0)
+            points = (
+                3.0 - 0.3 * min(words, 8) - (1.0 if broken else 0.0) - (3.5 if _aside(sentence, start, end) else 0.0)
+            )
             name = "named before"
         elif start >= value.end:
             words, broken = _foreign_words(sentence, value.end, start)
@@ -100,6 +103,12 @@ def _nearest_name(sentence: Sentence, value: Quantity) -> tuple[str, float]:
         if points > best[1]:
             best = (f"{name}, {words} other words", points)
     return best
+
+
+def _aside(sentence: Sentence, start: int, end: int) -> bool:
+    """Whether a name stands in a relative clause that ends behind it: "ZnO, which has a wide band gap, is …"."""
+    opened = re.search(r",\s(?:which|whose|that|with|having)\b[^,]*$", sentence.text[:start])
+    return bool(opened and re.match(r"\s?,\s(?:is|was|are|were|has|amounts)\b", sentence.text[end:]))
 
 
 def _foreign_words(sentence: Sentence, start: int, end: int) -> tuple[int, bool]:
@@ -222,7 +231,7 @@ def _by_name(sentence: Sentence, value: Quantity, mention: Mention) -> Points:
             and _OF.match(text[end : mention.start])
             and not _mentions_between(sentence, end, mention.start)
         ):
-            near = end <= value.start and not _triggers_between(sentence, end, value.start) or start >= value.end
+            near = (end <= value.start and not _triggers_between(sentence, end, value.start)) or start >= value.end
             points.append(("name of material", 2.4 if near else 0.8))
         elif mention.end <= start and re.fullmatch(r"(?:'s)?\s?(?:[\w-]+\s){0,1}", text[mention.end : start]):
             points.append(("material's name", 2.0))

@@ -69,7 +69,8 @@ HTML = f"""<!DOCTYPE html><html>
 <head><title>Bright perovskites</title><script>var gap = "9.99 eV";</script></head>
 <body>
 <nav>Home</nav><h1>Bright perovskites</h1><h2>Results</h2><p>{SENTENCE}</p><div>Loose text on BaTiO<sub>3</sub>.</div>
-<section id="references"><h2>References</h2><p>A. Author, The band gap of Si is 1.1 eV (2003).</p></section></body></html>
+<section id="references"><h2>References</h2>
+<p>A. Author, The band gap of Si is 1.1 eV (2003).</p></section></body></html>
 """
 TEXT = f"""Bright perovskites
 
