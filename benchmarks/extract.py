@@ -1,9 +1,9 @@
-"""Property extraction against annotated text: one automatic matcher for every system, its own and others' outputs alike.
+"""Property extraction against annotated text: one automatic matcher for every system's output.
 
     python benchmarks/extract.py --data ../shared/data/literature [--set gap tc sentences papers] [--json FILE]
 
 Sets (test only): `gap` and `tc`, arXiv abstracts with the outputs of ChemDataExtractor and BERT-PSIE; `sentences`,
-ChemDataExtractor's band-gap sheet (only sentences with a record were kept); `papers`, full texts, most without a record.
+ChemDataExtractor's band-gap sheet (only sentences with a record were kept); `papers`, full texts, most without any.
 A prediction and a gold record match when their numbers are the same after conversion and their materials are: same
 composition, or one name contained in the other. Precision counts matched predictions, recall matched records.
 """

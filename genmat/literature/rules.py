@@ -1,8 +1,8 @@
 """Which number belongs to which material: rules that each give or take points, and say so.
 
 A pair (value, material) is scored as value points + material points. Value points say whether the number is a value of
-the property at all (how the name stands to it, rivals, differences), material points whose it is (brackets, "of", "for",
-"has", lists with "respectively", distance). The weights were set by hand on sentences of training sets; none was fitted.
+the property at all (how the name stands to it, rivals, differences), material points whose it is (brackets, "of",
+"for", "has", lists with "respectively", distance). The weights were set by hand on training sentences; none was fitted.
 """
 
 from __future__ import annotations
@@ -49,13 +49,15 @@ _GLUE = frozenset(_GLUE_WORDS.split())
 _WORD = re.compile(r"[A-Za-zα-ω_]+(?:[-'][A-Za-z]+)*")
 _BREAK = re.compile(r";|,\s(?:while|whereas|but|where|although|however|though)\b|\bwhereas\b|\bwhile\b|\. ")
 _DIFFERENCE = re.compile(
-    r"(?:\bby(?: about| as much as| up to| nearly| around| more than| a factor of| ~)*|\b(?:changes?|differences?|shifts?|"
+    r"(?:\bby(?: about| as much as| up to| nearly| around| more than| a factor of| ~)*"
+    r"|\b(?:changes?|differences?|shifts?|"
     r"reductions?|narrowing|widening|renormali[sz]ation|errors?|accuracy|uncertaint(?:y|ies)|"
-    r"corrections?|variations?|deviations?|modulation|lowering|enhancement|drop|opening rate|resolution|underestimat\w+|"
+    r"corrections?|variations?|deviations?|modulation|lowering|enhancement|drop|resolution|underestimat\w+|"
     r"overestimat\w+)(?:\s(?:of|in|to|is|was|by|about|up|over|~|the|band|gap))*|\bwithin|\bevery|\bper)\s?[~<>≤≥]?\s?$"
 )
 _LEVEL = re.compile(
-    r"^\s?(?:\(?\d*\)?)?\s?(?:above|below|higher|lower|larger|smaller|wider|narrower|more|less|vs\.?|versus|from the (?:valence|conduction|Fermi|VBM|CBM))\b"
+    r"^\s?(?:\(?\d*\)?)?\s?(?:above|below|higher|lower|larger|smaller|wider|narrower|more|less|vs\.?|versus"
+    r"|from the (?:valence|conduction|Fermi|VBM|CBM))\b"
     r"(?:\s(?:than|the|its))*\s?(?:the\s)?(?:valence|conduction|Fermi|VBM|CBM|E_?F|NHE|RHE|SHE|vacuum|that|those|previous)?"
 )
 _AFTER_RIVAL = re.compile(r"^\s?[-–]?\s?(?:(?!from|for|of|by|in|via|using|with|at|due|and|or|to)[a-z]+\s)?$")
@@ -153,12 +155,12 @@ _HAS = re.compile(
     r"|were|opens?|presents?|becomes?|undergoes|reveals?|owns?|yields?|orders?)\b"
 )
 _THAN = re.compile(
-    r"(?:than|compared (?:to|with)|relative to|unlike|contrast to|similar to|comparable (?:to|with)|close to|match\w*|substrates?"
-    r"|on|onto|like|such as|between|alloy\w* with|dop\w* (?:with|by|of)|addition of|instead of|electrodes?)"
+    r"(?:than|compared (?:to|with)|relative to|unlike|contrast to|similar to|comparable (?:to|with)|close to|match\w*"
+    r"|substrates?|on|onto|like|such as|between|alloy\w* with|dop\w* (?:with|by|of)|addition of|instead of|electrodes?)"
     r"(?:\s(?:that of|those of|the|a|an|bulk|pure|its|pristine|undoped|monolayer|single-crystal\w*))*\s?$"
 )
 _SIDE = re.compile(
-    r"^\s?(?:substrates?|electrodes?|contacts?|buffer|barriers?|interfaces?|precursors?|targets?|powders? were|dopants?)"
+    r"^\s?(?:substrates?|electrodes?|contacts?|buffer|barriers?|interfaces?|precursors?|targets?|dopants?)"
 )
 
 
