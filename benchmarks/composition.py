@@ -31,6 +31,7 @@ from genmat.training.composition_runs import (
     load_table,
     rule_types,
     shared_folder,
+    type_shares,
     whole_rows,
 )
 from genmat.training.composition_scores import chance_scores, symmetry_scores, type_scores
@@ -114,7 +115,10 @@ def disorder(arguments: argparse.Namespace) -> dict[str, Any]:
     seen = listed_formulas(shared_folder())
     unseen = whole & np.array([table.formulas[i] not in seen for i in rows])
     found = predict(reader, table.numbers[rows], table.amounts[rows])
-    result: dict[str, Any] = {"split": arguments.split, "model": disorder_metrics(found, labels, whole)}
+    result: dict[str, Any] = {
+        "split": arguments.split,
+        "model": disorder_metrics(found, labels, whole, reader.config.type_priors),
+    }
     result["model"]["unseen"] = chance_scores(found["probability"][unseen], true[unseen])
     result["priors"] = {"trained": reader.config.priors}
     for prior in (0.1, 0.25, 0.5):
@@ -129,6 +133,7 @@ def disorder(arguments: argparse.Namespace) -> dict[str, Any]:
             "whole": chance_scores(chance[whole], true[whole]),
             "unseen": chance_scores(chance[unseen], true[unseen]),
             "types": type_scores(kinds, labels["type"][known].astype(int)),
+            "types_even": type_scores(kinds / np.asarray(type_shares(table)), labels["type"][known].astype(int)),
         }
     result["rule"] = {
         "all": result["model"]["rule"],
@@ -149,11 +154,13 @@ def show_disorder(result: dict[str, Any]) -> None:
                 s = result[who][part]
                 cells = "".join(f"{s[name]:14.3f}" for name in names)
                 print(f"{part + ', ' + who:24}{cells}{s['n']:8d}")
-    for who in ("model", "forest", "rule"):
-        if who in result:
-            s = result[who]["types"]
-            recalls = " ".join(f"{r:.2f}" for r in s["recalls"])
-            print(f"{'types, ' + who:24}balanced accuracy {s['balanced_accuracy']:.3f}, recalls {recalls}, n {s['n']}")
+    for part in ("types", "types_even"):
+        for who in ("model", "forest", "rule"):
+            s = result.get(who, {}).get(part)
+            if s:
+                recalls = " ".join(f"{r:.2f}" for r in s["recalls"])
+                scored = f"balanced accuracy {s['balanced_accuracy']:.3f}, recalls {recalls}, n {s['n']}"
+                print(f"{part + ', ' + who:24}{scored}")
     pairs = "  ".join(f"{p:.2f}/{t:.2f} ({n})" for p, t, n in result["model"]["whole"]["reliability"])
     print(f"whole formulas, said/happened (n): {pairs}")
     shares = ", ".join(f"prior {k}: {v:.1%}" for k, v in result["priors"].items() if k != "trained")

@@ -143,11 +143,12 @@ def disorder_table(scores: dict[str, Any]) -> str:
                 )
                 lines.append(f"| {text} | {who} | {cells} | {s['n']:,} |")
     lines += ["", "| types O, S, V, M | balanced accuracy | recalls | n |", "|---|---|---|---|"]
-    for who, key in names.items():
-        if key in scores:
-            s = scores[key]["types"]
-            recalls = ", ".join(f"{r:.2f}" for r in s["recalls"])
-            lines.append(f"| {who} | {s['balanced_accuracy']:.3f} | {recalls} | {s['n']:,} |")
+    for part, text in (("types", "likeliest type"), ("types_even", "type that gained most over its prior")):
+        for who, key in names.items():
+            s = scores.get(key, {}).get(part)
+            if s:
+                recalls = ", ".join(f"{r:.2f}" for r in s["recalls"])
+                lines.append(f"| {who}, {text} | {s['balanced_accuracy']:.3f} | {recalls} | {s['n']:,} |")
     lines += ["", "Reliability, formulas of whole amounts:", "", "| said | happened | formulas |", "|---|---|---|"]
     lines += [f"| {p:.2f} | {t:.2f} | {n:,} |" for p, t, n in scores["model"]["whole"]["reliability"]]
     whole, fractional = scores["priors"]["trained"]

@@ -81,6 +81,14 @@ def calibrate(model: Any, table: CompositionTable) -> None:
     model.config.calibration = [list(fit_platt(odds[part], true[rows][part])) for part in parts]
     known = [true[train][whole[train] == side] for side in (True, False)]
     model.config.priors = [float(np.mean(part if len(part) else true[train])) for part in known]
+    model.config.type_priors = type_shares(table)
+
+
+def type_shares(table: CompositionTable) -> list[float]:
+    """Shares of O, S, V and M among the training rows whose type is known, none zero."""
+    kinds = table.labels["type"][table.rows("train")]
+    counts = np.bincount(kinds[~np.isnan(kinds)].astype(int), minlength=4) + 1
+    return (counts / counts.sum()).tolist()
 
 
 def evaluate(model: Any, table: CompositionTable, rows: np.ndarray) -> dict[str, Any]:
@@ -88,7 +96,7 @@ def evaluate(model: Any, table: CompositionTable, rows: np.ndarray) -> dict[str,
     found = predict(model, table.numbers[rows], table.amounts[rows])
     labels = {name: values[rows] for name, values in table.labels.items()}
     if "disorder" in table.labels:
-        return disorder_metrics(found, labels, whole_rows(table)[rows])
+        return disorder_metrics(found, labels, whole_rows(table)[rows], model.config.type_priors)
     metrics: dict[str, Any] = {
         "symmetry": symmetry_scores(
             found["spacegroup"], labels["spacegroup"], system_probabilities(found["spacegroup"])
@@ -104,8 +112,14 @@ def evaluate(model: Any, table: CompositionTable, rows: np.ndarray) -> dict[str,
     return metrics
 
 
-def disorder_metrics(found: dict[str, np.ndarray], labels: dict[str, np.ndarray], whole: np.ndarray) -> dict[str, Any]:
-    """Scores of probability and type, on all formulas and on those of whole amounts; the rule beside them."""
+def disorder_metrics(
+    found: dict[str, np.ndarray], labels: dict[str, np.ndarray], whole: np.ndarray, type_priors: list[float]
+) -> dict[str, Any]:
+    """Scores of probability and type, on all formulas and on those of whole amounts; the rule beside them.
+
+    `types` decides for the likeliest type, `types_even` for the one whose share rose most over the training data's,
+    which is the decision that balanced accuracy rewards.
+    """
     chance, true = found["probability"].astype(float), labels["is_disordered"]
     known = ~np.isnan(labels["type"])
     chances = np.concatenate([1 - chance[:, None], chance[:, None] * found["types"]], axis=1)  # (N, 4)
@@ -115,6 +129,7 @@ def disorder_metrics(found: dict[str, np.ndarray], labels: dict[str, np.ndarray]
         "whole": chance_scores(chance[whole], true[whole]),
         "rule": chance_scores((~whole).astype(float), true),
         "types": type_scores(chances[known], kinds),
+        "types_even": type_scores(chances[known] / np.asarray(type_priors), kinds),
         "types_whole": type_scores(chances[known & whole], labels["type"][known & whole].astype(int)),
         "types_rule": type_scores(rule_types(whole)[known], kinds),
     }

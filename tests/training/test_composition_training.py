@@ -91,6 +91,8 @@ def test_disorder_is_calibrated_on_val_and_knows_its_priors(tmp_path) -> None:
     rows = train.rows("train")
     assert reader.config.priors[0] == pytest.approx(train.labels["is_disordered"][rows].mean())
     assert reader.config.calibration[0] != [1.0, 0.0]
+    kinds = train.labels["type"][rows]
+    assert reader.config.type_priors == pytest.approx([((kinds == k).sum() + 1) / (len(rows) + 4) for k in range(4)])
 
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path) -> None:
@@ -178,3 +180,15 @@ def test_any_of_several_right_answers_is_a_hit() -> None:
     assert (scores["top1"], scores["top5"], scores["system"]) == (0.5, 1.0, 1.0)
     assert number_scores(np.array([1.0, 5.0]), np.array([2.0, np.nan]), 4.0) == {"mae": 1, "mae_of_median": 2, "n": 1}
     assert type_scores(np.eye(4)[[0, 1, 1, 1]], np.array([0, 1, 1, 2]))["balanced_accuracy"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("name", ["composition", "composition-gru", "disorder"])
+def test_shipped_cards_say_what_was_measured(name) -> None:
+    folder = ROOT / "models" / name
+    if not folder.is_dir():
+        pytest.skip(f"models/{name} is not in this checkout")
+    figures, scores = (json.loads((folder / f"{part}.json").read_text()) for part in ("figures", "scores"))
+    text = (folder / "README.md").read_text()
+    assert text == render(figures, scores)
+    assert f"{figures['parameters']:,} parameters" in text and scores["command"] in text
+    assert (folder / "model.safetensors").stat().st_size < 8e6
