@@ -66,6 +66,7 @@ COLUMNS = {
     "min_distance": 3,
     "density": 3,
     "log_likelihood": 3,
+    "log_likelihood_prototype": 3,
     "prototype": None,
     "origin": None,
 }

@@ -41,7 +41,7 @@ class Judged:
         label: protostructure label as sampled; label_first: the first sample with it.
         spacegroup, template_sampled: as sampled (0.1 Å).
         new_template_sampled: the training population has no such anonymous Wyckoff template.
-        log_likelihood: nats, of the whole sentence.
+        log_likelihood: nats, of composition and prototype where the source tells it, else of whatever it scored.
         known_sampled: tier of the known crystal the sample is before relaxation; "" when new.
         duplicate_sampled: id of the earlier sample it equals before relaxation; "" when the first.
         spacegroup_relaxed, template, n_elements, n_sites, density: of the relaxed crystal (0.1 Å; g/cm³).

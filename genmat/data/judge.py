@@ -90,8 +90,8 @@ def _before(candidate: Candidate, labels: set[str], templates: frozenset[str]) -
     """What a sample itself tells; adds its label to those seen."""
     structure = candidate.structure
     row: dict[str, Any] = {"id": candidate.id, "formula": candidate.formula}
-    score = candidate.results.get("log_likelihood", candidate.provenance.get("columns", {}).get("log_likelihood"))
-    row["log_likelihood"] = score
+    told = {**candidate.provenance.get("columns", {}), **candidate.results}
+    row["log_likelihood"] = told.get("log_likelihood_prototype", told.get("log_likelihood"))
     proto = _symmetry(structure) if structure is not None else candidate.protostructure
     if proto is not None:
         row |= {"spacegroup": proto.spacegroup, "label": proto.label, "label_first": proto.label not in labels}

@@ -33,6 +33,7 @@ PROPERTY_COLUMNS = {
     "formation_energy_per_atom": ("formation_energy_per_atom", "e_form", "ef_per_atom"),
     "e_above_hull": ("e_above_hull", "energy_above_hull"),
     "log_likelihood": ("log_likelihood",),
+    "log_likelihood_prototype": ("log_likelihood_prototype",),
     "split": ("split",),
 }
 """Known facts a table may carry beside its structures; they go into ``provenance["columns"]`` under these names."""

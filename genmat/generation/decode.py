@@ -27,11 +27,13 @@ class Sentence:
         index: its number in the run; with the seed it decides every random choice.
         ids: token ids, <bos> to <eos>.
         log_likelihood: log p (nats) of all words after the condition, under the model alone, without the grammar.
+        log_likelihood_prototype: of those up to <geom> alone: composition and prototype.
     """
 
     index: int
     ids: list[int]
     log_likelihood: float
+    log_likelihood_prototype: float
 
 
 @dataclass
@@ -134,7 +136,8 @@ def decode(
     alive = held = np.arange(n)  # their numbers, and those of the rows in the cache
     longest = 8 * grammar.max_atoms + 10  # words: 2 per element, 2 + 4 per site, lattice and marks
     said = np.zeros((n, longest), dtype=np.int32)
-    lengths, logs = np.zeros(n, dtype=np.int64), np.full(n, base)
+    lengths, logs, bare = np.zeros(n, dtype=np.int64), np.full(n, base), np.full(n, base)
+    geometry = grammar.vocab.ids["<geom>"]
     clock.tick("grammar")
     for step in range(longest):
         chances = uniforms(seed, first + alive, step)
@@ -142,6 +145,8 @@ def decode(
         said[alive, step] = drawn
         lengths[alive] = step + 1
         logs[alive] += gained
+        ending = alive[drawn == geometry]
+        bare[ending] = logs[ending]
         clock.words += len(alive)
         clock.tick("drawing")
         for row, word in zip(rows, drawn.tolist(), strict=True):
@@ -160,7 +165,9 @@ def decode(
         if len(held) > len(alive):
             h = h[torch.from_numpy(np.flatnonzero(np.isin(held, alive)))]  # (B, d)
         clock.tick("model")
-    return [Sentence(first + i, prompt + said[i, : lengths[i]].tolist(), float(logs[i])) for i in range(n)]
+    return [
+        Sentence(first + i, prompt + said[i, : lengths[i]].tolist(), float(logs[i]), float(bare[i])) for i in range(n)
+    ]
 
 
 def draw(head, h, embedding, rows, chances, warmth, top_p, clock) -> tuple[np.ndarray, np.ndarray]:

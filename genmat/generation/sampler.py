@@ -171,11 +171,11 @@ def _run(n, model, name, grammar, condition, options, batch_size, clock) -> Iter
     for first in range(0, n, batch_size):
         size = min(batch_size, n - first)
         for sentence in decode(model, grammar, first, size, condition=condition, clock=clock, **options):
-            yield to_candidate(sentence, name, provenance, given=1 + len(condition))
+            yield to_candidate(sentence, name, provenance)
 
 
-def to_candidate(sentence: Sentence, name: str, provenance: dict[str, Any], given: int = 1) -> Candidate:
-    """The crystal a sentence spells; `given` words at its beginning were not the model's."""
+def to_candidate(sentence: Sentence, name: str, provenance: dict[str, Any]) -> Candidate:
+    """The crystal a sentence spells."""
     spelled = parse(sentence.ids)
     proto = Protostructure(spelled.spacegroup, sort_sites(list(spelled.sites)), spelled.lattice)
     return Candidate(
@@ -185,7 +185,7 @@ def to_candidate(sentence: Sentence, name: str, provenance: dict[str, Any], give
         structure=realise(proto),
         results={
             "log_likelihood": round(sentence.log_likelihood, 4),
-            "log_likelihood_per_token": round(sentence.log_likelihood / max(len(sentence.ids) - given, 1), 5),
+            "log_likelihood_prototype": round(sentence.log_likelihood_prototype, 4),
         },
         provenance=provenance | {"index": sentence.index},
     )

@@ -23,7 +23,7 @@ def select_stage(
     one easy family from filling the list; they are loosened when too few candidates would remain.
 
     Args:
-        candidates: with ``log_likelihood``, ``unique``, ``novel`` and ``charge_balanced``.
+        candidates: with ``log_likelihood_prototype``, ``unique``, ``novel`` and ``charge_balanced``.
         n: how many to keep.
         per_formula: at most this many of one reduced formula.
         per_system: at most this many of one chemical system.
@@ -53,11 +53,12 @@ def set_aside(candidate: Candidate) -> str | None:
 
 
 def surprise(candidate: Candidate) -> float:
-    """Negative log-likelihood of the sentence (nats), the model's own score: low is plausible.
+    """Negative log-likelihood of composition and prototype (nats), the model's own score: low is plausible.
 
-    Of the whole sentence: crystals of few sites are favoured, which also relax faster and stay symmetric.
+    Of the whole of them, not per word: crystals of few sites are favoured, which also relax faster and stay symmetric.
+    Lattice and coordinates, which relaxation changes anyway, would only blur it.
     """
-    log_likelihood = candidate.results.get("log_likelihood")
+    log_likelihood = candidate.results.get("log_likelihood_prototype")
     if log_likelihood is None:
         return float("inf")
     return -float(log_likelihood)

@@ -52,8 +52,10 @@ def test_likelihood_is_that_of_the_model(model) -> None:
     for sentence in decode(model, grammar, 0, 3, condition=[condition], seed=4):
         ids = torch.tensor([sentence.ids])
         with torch.no_grad():
-            expected = model(ids).logits[0, 1:-1].gather(-1, ids[0, 2:, None]).sum().item()
-        assert sentence.log_likelihood == pytest.approx(expected, rel=1e-3)
+            words = model(ids).logits[0, 1:-1].gather(-1, ids[0, 2:, None]).squeeze(-1)
+        prototype = words[: sentence.ids.index(vocabulary().ids["<geom>"]) - 1]
+        assert sentence.log_likelihood == pytest.approx(words.sum().item(), rel=1e-3)
+        assert sentence.log_likelihood_prototype == pytest.approx(prototype.sum().item(), rel=1e-3)
         assert sentence.ids[:2] == [1, condition] and replay(grammar, sentence.ids).parts == ()
 
 

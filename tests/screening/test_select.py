@@ -10,7 +10,7 @@ from genmat.screening.select import rank_stage, select_stage
 def salt(number: int, cation: str, likelihood: float, **results: object) -> Candidate:
     crystal = Structure.from_spacegroup(225, Lattice.cubic(5.6), [cation, "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     candidate = Candidate(f"c{number}", "test", protostructure=from_structure(crystal), structure=crystal)
-    return candidate.add(log_likelihood=likelihood, unique=True, novel=True, charge_balanced=True, **results)
+    return candidate.add(log_likelihood_prototype=likelihood, unique=True, novel=True, charge_balanced=True, **results)
 
 
 def chosen(candidates: list[Candidate], n: int, **limits: int) -> list[str]:
