@@ -39,6 +39,24 @@ def build(
         note(f"left out: {count:,} ({reason})")
 
 
+@app.command()
+def verified(
+    campaigns: Annotated[list[Path], typer.Argument(help="Folders of finished `genmat discover` or `screen` runs.")],
+    out: Annotated[Path, typer.Option(help="Table (Parquet), with the columns of the Materials Project tables.")],
+    below: Annotated[float, typer.Option(help="Highest energy above hull, eV/atom.")] = 0.05,
+    json: opt.Json = False,
+) -> None:
+    """The new crystals campaigns verified, as a table to train on (`also` in a training configuration)."""
+    from genmat.cli.console import emit, note
+    from genmat.data.verified import write_verified
+
+    rows = write_verified(campaigns, below, out)
+    if json:
+        emit({"out": out, "rows": rows})
+    else:
+        note(f"{rows:,} crystals: {out}")
+
+
 @app.command("list")
 def list_cards(root: Root = None, json: opt.Json = False) -> None:
     """The data genmat was made from: every card, its rows, and whether its files are here."""

@@ -39,6 +39,9 @@ def generation(
     no_relax: Annotated[
         bool, typer.Option("--no-relax", help="Relax nothing: what the samples tell by themselves, for many of them.")
     ] = False,
+    also_known: Annotated[
+        list[Path] | None, typer.Option(help="Table of crystals trained on besides, which are then not new.")
+    ] = None,
     reference: opt.Reference = None,
     potential: opt.Potential = "chgnet",
     workers: opt.Workers = None,
@@ -69,7 +72,9 @@ def generation(
         if no_relax:
             rows, info = runs.sampled_only(columns, data, screening, ways, shown), {}
         else:
-            rows, info = runs.judged(columns, out, data, screening, ways, fresh=fresh, progress=shown)
+            rows, info = runs.judged(
+                columns, out, data, screening, ways, also=also_known or (), fresh=fresh, progress=shown
+            )
     _conclude(rows, info, data, out, json)
 
 

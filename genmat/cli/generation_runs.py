@@ -99,6 +99,7 @@ def judged(
     screening: Screening,
     geometry: Geometry,
     *,
+    also: Sequence[Path] = (),
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> tuple[dict[str, list[Judged]], dict[str, Any]]:
@@ -129,7 +130,7 @@ def judged(
             sampled, relaxed = _screen(column, [s for s in plan if s], out / column.name, settings, fresh, progress)
         relaxed = _placed(relaxed, hull)
         sampled, relaxed = _best_trials(sampled, relaxed)
-        found[column.name] = judge(sampled, relaxed, data, progress)
+        found[column.name] = judge(sampled, relaxed, data, progress, also)
     return found, {key: info[key] for key in ("potential", "hull_source", "reference", "relaxation")}
 
 

@@ -24,7 +24,11 @@ Progress = Callable[[str, int, int], None]
 
 
 def judge(
-    sampled: Sequence[Candidate], relaxed: Sequence[Candidate], data: Path, progress: Progress | None = None
+    sampled: Sequence[Candidate],
+    relaxed: Sequence[Candidate],
+    data: Path,
+    progress: Progress | None = None,
+    also: Sequence[Path] = (),
 ) -> list[Judged]:
     """Judge every sample of one source.
 
@@ -33,6 +37,7 @@ def judge(
         relaxed: the same candidates (by id) after relaxation, with ``energy_per_atom`` and ``e_above_hull``.
         data: folder of the Materials Project tables (`genmat.data.population`).
         progress: called with (stage, done, all).
+        also: further tables whose crystals count as training.
 
     Returns:
         One row per sample, in order.
@@ -42,7 +47,7 @@ def judge(
     """
     after = {candidate.id: candidate for candidate in relaxed}
     formulas = {candidate.formula for candidate in (*sampled, *relaxed) if candidate.formula}
-    known, templates = known_crystals(data, formulas), known_templates(data)
+    known, templates = known_crystals(data, formulas, also), known_templates(data)
     twins = _duplicates(sampled)
     twins_after = _duplicates([c for c in relaxed if c.alive and c.results.get("e_above_hull") is not None])
     labels: set[str] = set()

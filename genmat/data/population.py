@@ -8,7 +8,7 @@ Files of `data` (a folder): ``structures_le20.parquet`` and ``structures_21to52.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +77,10 @@ def check_tables(data: Path) -> None:
             )
 
 
-def known_crystals(data: Path, formulas: Collection[str]) -> Known:
+def known_crystals(data: Path, formulas: Collection[str], also: Sequence[Path] = ()) -> Known:
     """The known crystals of some reduced formulas; nothing else of the tables is kept in memory.
+
+    Those of `also`, tables a model has been trained on besides, count as training.
 
     Raises:
         GenmatError: the tables are missing.
@@ -86,11 +88,12 @@ def known_crystals(data: Path, formulas: Collection[str]) -> Known:
     from pymatgen.core import Lattice, Structure
 
     found: dict[str, list[tuple[str, Structure]]] = {tier: [] for tier in TIERS}
-    for name in (SMALL, LARGE):
-        for row in read_rows(data / name, [*_GEOMETRY, "split", "e_above_hull"], [("formula", "in", list(formulas))]):
+    for path in (data / SMALL, data / LARGE, *also):
+        for row in read_rows(path, [*_GEOMETRY, "split", "e_above_hull"], [("formula", "in", list(formulas))]):
             lattice = Lattice.from_parameters(*row["lattice_parameters"])
             structure = Structure(lattice, row["species"], row["frac_coords"])
-            found[_tier(row, name)].append((row["material_id"], structure))
+            tier = TIERS[0] if path in also else _tier(row, path.name)
+            found[tier].append((row["material_id"], structure))
     return Known({tier: KnownPhases.from_structures(members, tier) for tier, members in found.items()})
 
 
@@ -217,7 +220,9 @@ def read_rows(path: Path, columns: list[str], filters: list[tuple[str, str, Any]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    check_tables(path.parent)
+    if not path.is_file():
+        check_tables(path.parent)
+        raise GenmatError(f"{path}: no such file; give a table of crystals (Parquet)")
     try:
         return pq.read_table(path, columns=columns, filters=filters).to_pylist()
     except (OSError, pa.ArrowException) as error:

@@ -11,6 +11,9 @@ from genmat.errors import GenmatError
 from genmat.training.metrics import SEGMENTS
 
 KINDS = {"crystal_gpt": "decoder-only transformer", "crystal_rnn": "gated recurrent network"}
+GAPS = """After it `<gap:0.05>`, `<gap:1>`, `<gap:3>` and `<gap:inf>` likewise for a band gap
+(eV, PBE). The model also works without either."""
+NO_GAPS = "The model also works without. It knows no words for band gaps."
 NO_SAMPLES = "Samples: run `python benchmarks/generate.py --model {name} --write` to measure them."
 
 
@@ -47,6 +50,7 @@ def render(figures: dict[str, Any], stats: dict[str, Any], samples: dict[str, An
         parameters=f"{figures['parameters']:,}",
         crystals=f"{stats['crystals']:,}",
         max_atoms=config["data"]["max_atoms"],
+        gaps=GAPS if config["data"].get("gaps") else NO_GAPS,
         max_hull=config["data"]["max_e_above_hull"],
         steps=f"{figures['steps']:,}",
         batch=config["optimiser"]["batch_size"],

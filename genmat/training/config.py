@@ -31,6 +31,7 @@ class DataConfig(Strict):
 
     Attributes:
         source: table of structures, relative to the shared data folder, or a path.
+        also: further tables whose crystals join the training split, such as `genmat data verified` writes.
         max_atoms: largest primitive cell.
         max_e_above_hull: eV/atom; crystals without a label are left out.
         variants: normaliser-equivalent settings kept of each crystal; one is drawn at random every epoch.
@@ -40,6 +41,7 @@ class DataConfig(Strict):
     """
 
     source: str = "mp/structures_le20.parquet"
+    also: tuple[str, ...] = ()
     max_atoms: int = Field(20, ge=1)
     max_e_above_hull: float = Field(0.1, gt=0)
     variants: int = Field(8, ge=1)

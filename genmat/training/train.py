@@ -110,8 +110,12 @@ def load_splits(config: TrainConfig, cache_dir: Path | None = None) -> dict[str,
 
     d = config.data
     gaps = None if d.gaps is None else find_source(d.gaps)
-    table = load_tokens(find_source(d.source), d.max_atoms, d.max_e_above_hull, d.variants, gaps, cache_dir)
-    return {str(name): list(table[name]["variants"]) for name in table}
+    limits = (d.max_atoms, d.max_e_above_hull, d.variants, gaps, cache_dir)
+    table = load_tokens(find_source(d.source), *limits)
+    splits = {str(name): list(table[name]["variants"]) for name in table}
+    for name in d.also:
+        splits["train"] += list(load_tokens(find_source(name), *limits)["train"]["variants"])
+    return splits
 
 
 def train(

@@ -10,7 +10,7 @@ from genmat.errors import GenmatError
 from genmat.training.build import build_model
 from genmat.training.config import load_config
 
-EXPERIMENTS = sorted((Path(__file__).resolve().parents[2] / "experiments").glob("*.yaml"))
+EXPERIMENTS = sorted((Path(__file__).resolve().parents[2] / "experiments").glob("crystal_*.yaml"))
 GOOD = """
 name: tiny
 model: {type: crystal_rnn, sizes: {hidden_size: 32}}
