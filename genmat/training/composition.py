@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from genmat.data.composition_tables import FORMULA_UNITS, TYPES, CompositionTable, element_features
 from genmat.errors import GenmatError
@@ -19,6 +18,7 @@ from genmat.modeling.composition.configuration_composition import CompositionCon
 from genmat.modeling.composition.configuration_disorder import DisorderConfig
 from genmat.modeling.composition.modeling_composition import CompositionModel
 from genmat.modeling.composition.modeling_disorder import DisorderModel
+from genmat.training.checkpoints import last_checkpoint
 from genmat.training.composition_config import ENCODERS, CompositionTrainConfig
 from genmat.training.muon import Muon
 
@@ -297,7 +297,7 @@ def fit(
         callbacks=[Epochs(), average],
     )
     trainer.config, trainer.counts = config, (table.numbers[rows] > 0).sum(1)
-    checkpoint = get_last_checkpoint(str(out)) if resume and out.is_dir() else None
+    checkpoint = last_checkpoint(out) if resume else None
     if checkpoint is not None:
         average.start = checkpoint
         history = json.loads((Path(checkpoint) / "trainer_state.json").read_text())["log_history"]

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from genmat.errors import GenmatError
 from genmat.tokenization.vocabulary import vocabulary
 from genmat.training.batches import Collator, LengthBuckets, SentenceDataset, without
 from genmat.training.build import build_model, condition_slice, save_snapshot
+from genmat.training.checkpoints import last_checkpoint
 from genmat.training.config import OptimiserConfig, TrainConfig
 from genmat.training.metrics import NgramBaseline, model_losses, summarise
 from genmat.training.muon import Muon, parameter_groups
@@ -154,7 +154,7 @@ def train(
         callbacks=[Epochs()],
     )
     trainer.optimiser = config.optimiser
-    checkpoint = get_last_checkpoint(str(out)) if resume and out.is_dir() else None
+    checkpoint = last_checkpoint(out) if resume else None
     trainer.earlier_hours = _hours_spent(checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
     figures = {"name": config.name, "model": config.model.model_dump(), "config": config.model_dump(mode="json")}

@@ -1,6 +1,6 @@
 """The tokenizer of crystal sentences: one token per word, whitespace between words, no other file needed.
 
-    <bos> <hull:0.025> Ba 1 Ti 1 O 3 sg221 Ba 221a Ti 221b O 221c <geom> L4.006 <eos>
+    <bos> <hull:0.025> <gap:3> Ba 1 Ti 1 O 3 sg221 Ba 221a Ti 221b O 221c <geom> L4.006 <eos>
 
 A sentence spells a material coarse to fine: conditions, composition (element, amount), space group, occupied Wyckoff
 positions (element, position), then what symmetry leaves free: lattice lengths (``L``, Å) and angles (``A``, degrees)
