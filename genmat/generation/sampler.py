@@ -56,7 +56,7 @@ def load_model(name: str | Path) -> Any:
     """A model ready to generate, in single precision.
 
     Raises:
-        GenmatError: no such model, or one whose vocabulary is not this package's.
+        GenmatError: no such model, one that writes no crystals, or one whose vocabulary is not this package's.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -65,7 +65,12 @@ def load_model(name: str | Path) -> Any:
     import genmat.modeling.auto  # noqa: F401  (registers the architectures)
 
     logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(find_model(name), dtype=torch.float32).eval()
+    folder = find_model(name)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    except (ValueError, OSError) as error:  # another kind of model, or a broken or unreachable snapshot
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        raise GenmatError(f"{name}: no model that writes crystals ({reason}); give one such as crystal-gpt") from None
     if model.config.vocab_size != len(vocabulary()):
         raise GenmatError(
             f"{name}: a vocabulary of {model.config.vocab_size} words, not {len(vocabulary())}; retrain it"

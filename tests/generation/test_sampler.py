@@ -150,3 +150,10 @@ def test_a_trained_model_prefers_real_crystals() -> None:
             return model(ids).logits[0, 1:-1].gather(-1, ids[0, 2:, None]).sum().item()
 
     assert likelihood(5.64) > max(likelihood(3.0), likelihood(9.0)) + 3
+
+
+def test_other_models_are_refused_in_one_line(tmp_path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(GenmatError, match="no model that writes crystals") as caught:
+        load_model(tmp_path)
+    assert "\n" not in str(caught.value)
