@@ -172,6 +172,8 @@ def entries_by_system(path: Path) -> dict[tuple[str, ...], list[Any]]:
     for formula, energy in zip(table[COLUMNS[0]], table[COLUMNS[1]], strict=True):
         composition = Composition(formula)
         system = tuple(sorted(element.symbol for element in composition.elements))
+        if len(system) == 1:  # formation energies count from the elements: `load_reference` reads the table so too
+            energy = max(energy, 0.0)
         entries[system].append(PDEntry(composition, energy * composition.num_atoms))
     return entries
 
