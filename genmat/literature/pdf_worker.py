@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 MAX_PAGES = 400
@@ -60,13 +61,11 @@ def _page(document, index: int) -> str:
 
 def main() -> None:
     """Answer each path with ``{"pages": […]}`` or ``{"error": "reason"}`` until stdin ends."""
-    try:
+    with suppress(ImportError, ValueError, OSError):  # not every system has limits
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (ImportError, ValueError, OSError):
-        pass  # no limits on this system
     for line in sys.stdin:
         try:
             answer = {"pages": read_pages(Path(json.loads(line)))}

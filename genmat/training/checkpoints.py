@@ -20,3 +20,11 @@ def last_checkpoint(folder: Path) -> str | None:
         except (OSError, ValueError):  # killed while it was being written
             shutil.rmtree(path)
     return None
+
+
+def hours_spent(checkpoint: str | None) -> float:
+    """CPU-hours up to a checkpoint, from its log."""
+    if checkpoint is None:
+        return 0.0
+    history = json.loads((Path(checkpoint) / STATE).read_text(encoding="utf-8"))["log_history"]
+    return max((entry.get("cpu_hours", 0.0) for entry in history), default=0.0)

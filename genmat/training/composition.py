@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import TrainerCallback, set_seed
 
 from genmat.data.composition_tables import FORMULA_UNITS, TYPES, CompositionTable, element_features
 from genmat.errors import GenmatError
@@ -18,9 +17,9 @@ from genmat.modeling.composition.configuration_composition import CompositionCon
 from genmat.modeling.composition.configuration_disorder import DisorderConfig
 from genmat.modeling.composition.modeling_composition import CompositionModel
 from genmat.modeling.composition.modeling_disorder import DisorderModel
-from genmat.training.checkpoints import last_checkpoint
+from genmat.training.checkpoints import hours_spent, last_checkpoint
 from genmat.training.composition_config import ENCODERS, CompositionTrainConfig
-from genmat.training.muon import Muon
+from genmat.training.trainer import MeteredTrainer, training_arguments
 
 BUCKET = 20  # batches sorted by number of elements together
 AVERAGE_FILE = "average.safetensors"
@@ -133,30 +132,6 @@ class Epochs(TrainerCallback):
         train_dataloader.batch_sampler.sampler.set_epoch(int(state.epoch + 1e-6))
 
 
-class TableTrainer(Trainer):
-    """`Trainer` with the order of `SizeBuckets`, Muon for the encoder's matrices, and CPU-hours in its log."""
-
-    earlier_hours = 0.0
-    config: CompositionTrainConfig
-    counts: np.ndarray
-
-    def create_optimizer(self, model=None):
-        """Muon where the configuration asks for it; AdamW is `Trainer`'s own."""
-        o = self.config.optimiser
-        if self.optimizer is None and o.name == "muon":
-            groups = parameter_groups(self.model, o.weight_decay)
-            self.optimizer = Muon(groups, lr=o.learning_rate, betas=(o.beta1, o.beta2))
-        return super().create_optimizer(model) if self.optimizer is None else self.optimizer
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add `cpu_hours`, attempts before a resume included."""
-        logs["cpu_hours"] = self.earlier_hours + time.process_time() / 3600
-        super().log(logs, start_time)
-
-    def _get_train_sampler(self, train_dataset=None):
-        return SizeBuckets(self.counts, self.args.train_batch_size, self.args.seed)
-
-
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict]:
     """Matrices of the encoders for Muon; tables, heads, gains and biases for AdamW, vectors undecayed."""
     named = dict(model.named_parameters())
@@ -172,6 +147,16 @@ def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict]:
         {"params": outer, "muon": False, "weight_decay": weight_decay},
         {"params": vectors, "muon": False, "weight_decay": 0.0},
     ]
+
+
+class TableTrainer(MeteredTrainer):
+    """`MeteredTrainer` with the order of `SizeBuckets` and Muon for the encoder's matrices."""
+
+    counts: np.ndarray
+    groups = staticmethod(parameter_groups)
+
+    def _get_train_sampler(self, train_dataset=None):
+        return SizeBuckets(self.counts, self.args.train_batch_size, self.args.seed)
 
 
 def tasks_of(table: CompositionTable) -> dict[str, dict]:
@@ -230,39 +215,6 @@ def take_members(model: CompositionModel, source: CompositionModel) -> None:
         assert not found.unexpected_keys
 
 
-def arguments(config: CompositionTrainConfig, folder: Path, steps: int, track: str | None) -> TrainingArguments:
-    """The `TrainingArguments` of a configuration."""
-    o = config.optimiser
-    return TrainingArguments(
-        output_dir=str(folder),
-        run_name=config.name,
-        seed=config.seed,
-        data_seed=config.seed,
-        num_train_epochs=o.epochs,
-        per_device_train_batch_size=o.batch_size,
-        per_device_eval_batch_size=512,
-        learning_rate=o.learning_rate,
-        lr_scheduler_type="cosine_with_min_lr",
-        lr_scheduler_kwargs={"min_lr_rate": o.min_learning_rate},
-        warmup_steps=max(1, round(o.warmup * o.epochs * steps)),
-        weight_decay=o.weight_decay,
-        adam_beta1=o.beta1,
-        adam_beta2=o.beta2,
-        max_grad_norm=o.max_grad_norm,
-        eval_strategy="no",
-        save_strategy="steps",
-        save_steps=max(1, steps // config.saves_per_epoch),
-        save_total_limit=2,
-        logging_steps=config.log_every,
-        prediction_loss_only=True,
-        remove_unused_columns=False,
-        dataloader_num_workers=0,
-        disable_tqdm=True,
-        use_cpu=not torch.cuda.is_available(),
-        report_to=track or "none",
-    )
-
-
 def fit(
     config: CompositionTrainConfig,
     table: CompositionTable,
@@ -291,17 +243,18 @@ def fit(
     steps = -(-len(rows) // config.optimiser.batch_size)
     trainer = TableTrainer(
         model=model,
-        args=arguments(config, out, steps, track),
+        args=training_arguments(
+            config, out, steps, track, per_device_eval_batch_size=512, eval_strategy="no", save_total_limit=2
+        ),
         train_dataset=RowDataset(rows),
         data_collator=TableCollator(table, tasks),
         callbacks=[Epochs(), average],
     )
-    trainer.config, trainer.counts = config, (table.numbers[rows] > 0).sum(1)
+    trainer.optimiser, trainer.counts = config.optimiser, (table.numbers[rows] > 0).sum(1)
     checkpoint = last_checkpoint(out) if resume else None
     if checkpoint is not None:
         average.start = checkpoint
-        history = json.loads((Path(checkpoint) / "trainer_state.json").read_text())["log_history"]
-        trainer.earlier_hours = max((entry.get("cpu_hours", 0.0) for entry in history), default=0.0)
+    trainer.earlier_hours = hours_spent(checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
     average.apply(model)
     hours = trainer.state.log_history[-1]["cpu_hours"]

@@ -4,45 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback
 
 from genmat.errors import GenmatError
 from genmat.tokenization.vocabulary import vocabulary
 from genmat.training.batches import Collator, LengthBuckets, SentenceDataset, without
 from genmat.training.build import build_model, condition_slice, save_snapshot
-from genmat.training.checkpoints import last_checkpoint
-from genmat.training.config import OptimiserConfig, TrainConfig
+from genmat.training.checkpoints import hours_spent, last_checkpoint
+from genmat.training.config import TrainConfig
 from genmat.training.metrics import NgramBaseline, model_losses, summarise
-from genmat.training.muon import Muon, parameter_groups
+from genmat.training.muon import parameter_groups
+from genmat.training.trainer import MeteredTrainer, training_arguments
 
 EVAL_BATCH = 256
 
 
-class BucketTrainer(Trainer):
+class BucketTrainer(MeteredTrainer):
     """`Trainer` whose training order is `LengthBuckets`, and whose log carries the CPU-hours spent so far."""
 
-    earlier_hours = 0.0
-    optimiser: OptimiserConfig
-
-    def create_optimizer(self, model=None):
-        """Muon where the configuration asks for it; AdamW is `Trainer`'s own."""
-        if self.optimizer is None and self.optimiser.name == "muon":
-            o = self.optimiser
-            groups = parameter_groups(self.model, o.weight_decay)
-            self.optimizer = Muon(groups, lr=o.learning_rate, betas=(o.beta1, o.beta2))
-        return super().create_optimizer(model) if self.optimizer is None else self.optimizer
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add `cpu_hours`, attempts before a resume included."""
-        logs["cpu_hours"] = self.earlier_hours + time.process_time() / 3600
-        super().log(logs, start_time)
+    groups = staticmethod(parameter_groups)
 
     def _get_train_sampler(self, train_dataset=None):
         data = train_dataset if train_dataset is not None else self.train_dataset
@@ -58,41 +44,6 @@ class Epochs(TrainerCallback):
         epoch = int(state.epoch + 1e-6)
         train_dataloader.dataset.epoch = epoch
         train_dataloader.batch_sampler.sampler.set_epoch(epoch)
-
-
-def arguments(config: TrainConfig, folder: Path, steps_per_epoch: int, track: str | None) -> TrainingArguments:
-    """The `TrainingArguments` of a configuration."""
-    o = config.optimiser
-    eval_steps = max(1, steps_per_epoch // config.evals_per_epoch)
-    return TrainingArguments(
-        output_dir=str(folder),
-        run_name=config.name,
-        seed=config.seed,
-        data_seed=config.seed,
-        num_train_epochs=o.epochs,
-        per_device_train_batch_size=o.batch_size,
-        per_device_eval_batch_size=EVAL_BATCH,
-        learning_rate=o.learning_rate,
-        lr_scheduler_type="cosine_with_min_lr",
-        lr_scheduler_kwargs={"min_lr_rate": o.min_learning_rate},
-        warmup_steps=max(1, round(o.warmup * o.epochs * steps_per_epoch)),
-        weight_decay=o.weight_decay,
-        adam_beta1=o.beta1,
-        adam_beta2=o.beta2,
-        max_grad_norm=o.max_grad_norm,
-        eval_strategy="steps",
-        eval_steps=eval_steps,
-        save_strategy="steps",
-        save_steps=max(1, steps_per_epoch // config.saves_per_epoch),
-        save_total_limit=3,
-        logging_steps=config.log_every,
-        prediction_loss_only=True,
-        remove_unused_columns=False,
-        dataloader_num_workers=0,
-        disable_tqdm=True,
-        use_cpu=not torch.cuda.is_available(),
-        report_to=track or "none",
-    )
 
 
 def find_source(name: str) -> Path:
@@ -147,7 +98,16 @@ def train(
     steps = -(-len(dataset) // config.optimiser.batch_size)
     trainer = BucketTrainer(
         model=model,
-        args=arguments(config, out, steps, track),
+        args=training_arguments(
+            config,
+            out,
+            steps,
+            track,
+            per_device_eval_batch_size=EVAL_BATCH,
+            eval_strategy="steps",
+            eval_steps=max(1, steps // config.evals_per_epoch),
+            save_total_limit=3,
+        ),
         train_dataset=dataset,
         eval_dataset=SentenceDataset(splits["val"], condition, augment=False),
         data_collator=Collator(vocab.ids["<pad>"], condition),
@@ -155,19 +115,11 @@ def train(
     )
     trainer.optimiser = config.optimiser
     checkpoint = last_checkpoint(out) if resume else None
-    trainer.earlier_hours = _hours_spent(checkpoint)
+    trainer.earlier_hours = hours_spent(checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
     figures = {"name": config.name, "model": config.model.model_dump(), "config": config.model_dump(mode="json")}
     figures |= {"cpu_hours": trainer.state.log_history[-1]["cpu_hours"], "steps": trainer.state.global_step}
     return finish(trainer.model, splits, out / "snapshot", figures)
-
-
-def _hours_spent(checkpoint: str | None) -> float:
-    """CPU-hours up to a checkpoint, from its log."""
-    if checkpoint is None:
-        return 0.0
-    history = json.loads((Path(checkpoint) / "trainer_state.json").read_text())["log_history"]
-    return max((entry.get("cpu_hours", 0.0) for entry in history), default=0.0)
 
 
 def finish(model: Any, splits: dict[str, Any], folder: Path, figures: dict[str, Any]) -> dict[str, Any]:
