@@ -21,6 +21,7 @@ from genmat.crystal.composition import parse_formula, reduced_formula
 from genmat.crystal.prototype import from_structure
 from genmat.data.generation_metrics import wilson
 from genmat.data.population import NEAR_HULL, SMALL, read_rows, scaled
+from genmat.data.template_start import mendeleev
 from genmat.errors import GenmatError
 
 if TYPE_CHECKING:
@@ -120,16 +121,13 @@ def nearest_swap(old: Mapping[str, int], new: Mapping[str, int]) -> tuple[float,
     swap: dict[str, str] = {}
     distance = 0.0
     for amount, (theirs, ours) in groups.items():
-        cost, best = min((sum(_unlike(a, b) for a, b in zip(theirs, p, strict=True)), p) for p in permutations(ours))
+        cost, best = min(
+            (sum(abs(mendeleev(a) - mendeleev(b)) for a, b in zip(theirs, p, strict=True)), p)
+            for p in permutations(ours)
+        )
         distance += amount * cost
         swap |= dict(zip(theirs, best, strict=True))
     return distance / sum(new.values()), swap
-
-
-def _unlike(a: str, b: str) -> float:
-    from pymatgen.core import Element
-
-    return abs(Element(a).mendeleev_no - Element(b).mendeleev_no)
 
 
 def ranked_proposals(target: Target, drawn: Sequence[Candidate], n: int) -> list[Candidate]:

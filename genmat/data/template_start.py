@@ -140,11 +140,12 @@ def _gap(wanted: Sequence[float], row: Mapping[str, Any]) -> float:
 
 
 def _numbers(symbols: Iterable[str]) -> list[float]:
-    return [_mendeleev(symbol) for symbol in symbols]
+    return [mendeleev(symbol) for symbol in symbols]
 
 
 @cache
-def _mendeleev(symbol: str) -> float:
+def mendeleev(symbol: str) -> float:
+    """Mendeleev number of an element: near ones are chemically alike (Pettifor)."""
     from pymatgen.core import Element
 
     return float(Element(symbol).mendeleev_no)
