@@ -22,8 +22,12 @@ def train(
     from genmat.errors import GenmatError, did_you_mean
     from genmat.training.composition_config import CompositionTrainConfig, is_composition_run, load_composition_config
     from genmat.training.config import load_config
+    from genmat.training.preference import PreferenceTrainConfig, is_preference_run, load_preference_config
 
-    settings = load_composition_config(config) if is_composition_run(config) else load_config(config)
+    if is_composition_run(config):
+        settings = load_composition_config(config)
+    else:
+        settings = load_preference_config(config) if is_preference_run(config) else load_config(config)
     folder = out or Path("runs") / settings.name
     if track not in ("none", "wandb"):
         raise GenmatError(did_you_mean(track, ["none", "wandb"], "tracker"))
@@ -35,6 +39,10 @@ def train(
         from genmat.training.composition_runs import train_composition
 
         figures = train_composition(settings, folder, track=tracker, resume=resume)
+    elif isinstance(settings, PreferenceTrainConfig):
+        from genmat.training.preference import train_preference
+
+        figures = train_preference(settings, folder, track=tracker, resume=resume)
     else:
         from genmat.training.train import train as run
 

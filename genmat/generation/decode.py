@@ -95,25 +95,28 @@ def no_collection() -> Iterator[None]:
 def decode(
     model: Any,
     grammar: Grammar,
-    first: int,
-    n: int,
+    numbers: Sequence[int],
     *,
     condition: Sequence[int] = (),
+    openings: Sequence[Sequence[int]] | None = None,
     temperature: float = 1.0,
     geometry_temperature: float | None = None,
     top_p: float = 1.0,
     seed: int = 0,
     clock: Clock | None = None,
 ) -> list[Sentence]:
-    """Sentences `first` to `first + n - 1` of a run, in order.
+    """The sentences of these numbers of a run, in order.
 
     Args:
+        numbers: with the seed they decide every draw, whatever the company.
         condition: condition words, said right after <bos>.
+        openings: words each sentence is to begin with, <bos> and condition first; the model does not judge them.
         temperature, top_p: of the distribution the grammar leaves.
         geometry_temperature: of lattice and coordinates, where it differs.
     """
     clock = clock or Clock()
     clock.tick()
+    n, chance_rows = len(numbers), np.asarray(numbers)
     warmth = [temperature] * len(grammar.masks.lows)  # by kind of word
     if geometry_temperature is not None:
         warmth[LENGTH] = warmth[ANGLE] = warmth[COORD] = geometry_temperature
@@ -138,10 +141,16 @@ def decode(
     said = np.zeros((n, longest), dtype=np.int32)
     lengths, logs, bare = np.zeros(n, dtype=np.int64), np.full(n, base), np.full(n, base)
     geometry = grammar.vocab.ids["<geom>"]
+    given_words = np.full((n, longest), -1, dtype=np.int64)
+    for i, opening in enumerate(openings or ()):
+        rest = opening[len(prompt) :]
+        given_words[i, : len(rest)] = rest
     clock.tick("grammar")
     for step in range(longest):
-        chances = uniforms(seed, first + alive, step)
+        chances = uniforms(seed, chance_rows[alive], step)
         drawn, gained = draw(head, h, embedding, rows, chances, warmth, top_p, clock)
+        if openings is not None and (told := given_words[alive, step] >= 0).any():
+            drawn, gained = np.where(told, given_words[alive, step], drawn), np.where(told, 0.0, gained)
         said[alive, step] = drawn
         lengths[alive] = step + 1
         logs[alive] += gained
@@ -166,7 +175,8 @@ def decode(
             h = h[torch.from_numpy(np.flatnonzero(np.isin(held, alive)))]  # (B, d)
         clock.tick("model")
     return [
-        Sentence(first + i, prompt + said[i, : lengths[i]].tolist(), float(logs[i]), float(bare[i])) for i in range(n)
+        Sentence(number, prompt + said[i, : lengths[i]].tolist(), float(logs[i]), float(bare[i]))
+        for i, number in enumerate(numbers)
     ]
 
 

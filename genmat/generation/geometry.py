@@ -98,7 +98,7 @@ def spellings(
         raise GenmatError(f"{candidate.id}: no protostructure to spell; give it one")
     grammar = GeometryGrammar(candidate.protostructure)
     options = {"condition": conditions(e_above_hull), "temperature": temperature}
-    spelled = decode(model, grammar, first, n, seed=_seed(seed, candidate.protostructure), **options)
+    spelled = decode(model, grammar, range(first, first + n), seed=_seed(seed, candidate.protostructure), **options)
     return [_with_geometry(candidate, sentence.ids) for sentence in spelled]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from genmat.candidate import Candidate
 from genmat.crystal.composition import parse_elements, parse_formula
 from genmat.crystal.prototype import Protostructure, sort_sites
 from genmat.crystal.realise import realise
+from genmat.crystal.validity import check
 from genmat.errors import GenmatError, did_you_mean
 from genmat.generation.constraints import Grammar
 from genmat.generation.decode import Clock, Sentence, decode
@@ -20,6 +21,7 @@ from genmat.tokenization.sentence import parse
 from genmat.tokenization.vocabulary import gap_word, hull_word, vocabulary
 
 DEFAULT_MODEL = "crystal-gpt"
+RESPELLINGS = (1, 7)  # of a geometry with coinciding atoms, at once: one in twenty first ones has them
 DEFAULT_E_ABOVE_HULL = 0.025  # eV/atom; asking for 0 repeats known phases more often
 
 
@@ -173,10 +175,45 @@ def _run(n, model, name, grammar, condition, options, batch_size, clock) -> Iter
     provenance = {"model": name, **options}
     if condition:
         provenance["condition"] = " ".join(grammar.vocab.words[word] for word in condition)
+    spoken = partial(decode, model, grammar, condition=condition, clock=clock)
     for first in range(0, n, batch_size):
-        size = min(batch_size, n - first)
-        for sentence in decode(model, grammar, first, size, condition=condition, clock=clock, **options):
-            yield to_candidate(sentence, name, provenance)
+        sentences = spoken(range(first, min(first + batch_size, n)), **options)
+        yield from _possible([to_candidate(s, name, provenance) for s in sentences], sentences, spoken, options)
+
+
+def _possible(
+    made: list[Candidate], sentences: list[Sentence], spoken: Callable[..., list[Sentence]], options: dict[str, Any]
+) -> list[Candidate]:
+    """The candidates, those no solid can be (`validity.check`) with their geometry spelled anew until one can.
+
+    Composition and prototype stay as drawn; when all of `RESPELLINGS` fail, so does the first geometry.
+    """
+    made = list(made)
+    geometry = vocabulary().ids["<geom>"]
+    for attempt, copies in enumerate(RESPELLINGS, start=1):
+        wrong = [i for i, candidate in enumerate(made) if check(candidate.structure).reason is not None]
+        if not wrong:
+            break
+        drawn = spoken(
+            [sentences[i].index + (copy << 40) for i in wrong for copy in range(copies)],
+            openings=[s.ids[: s.ids.index(geometry) + 1] for i in wrong for s in [sentences[i]] * copies],
+            **options | {"seed": options["seed"] + 1_000_003 * attempt, "geometry_temperature": 1.0},
+        )
+        for place, i in enumerate(wrong):
+            for after in drawn[place * copies : (place + 1) * copies]:
+                provenance = made[i].provenance
+                candidate = to_candidate(_continued(sentences[i], after), provenance["model"], provenance)
+                if check(candidate.structure).reason is None:
+                    made[i] = candidate
+                    break
+    return made
+
+
+def _continued(before: Sentence, after: Sentence) -> Sentence:
+    """A sentence with another geometry, its likelihood that of its own composition and prototype and the new rest."""
+    told = before.log_likelihood_prototype
+    rest = after.log_likelihood - after.log_likelihood_prototype
+    return Sentence(before.index, after.ids, told + rest, told)
 
 
 def to_candidate(sentence: Sentence, name: str, provenance: dict[str, Any]) -> Candidate:

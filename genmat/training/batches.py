@@ -49,6 +49,7 @@ class SentenceDataset(torch.utils.data.Dataset):
     ):
         self.variants, self.condition, self.dropout = variants, condition, dropout
         self.seed, self.augment, self.epoch = seed, augment, 0
+        self.mean_words = sum(len(v[0]) for v in variants) / max(1, len(variants))
 
     def __len__(self) -> int:
         return len(self.variants)

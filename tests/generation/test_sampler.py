@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from genmat.crystal.validity import check
 from genmat.errors import GenmatError
+from genmat.generation import sampler
 from genmat.generation.constraints import Grammar, GrammarLogitsProcessor, replay
 from genmat.generation.decode import Clock, choose, decode, uniforms
 from genmat.generation.sampler import find_model, generate, load_model, model_folders
@@ -49,7 +51,7 @@ def test_batches_and_numbers_do_not_change_candidates(model) -> None:
 
 def test_likelihood_is_that_of_the_model(model) -> None:
     grammar, condition = Grammar(formula={"Na": 1, "Cl": 1}), vocabulary().ids["<hull:0.025>"]
-    for sentence in decode(model, grammar, 0, 3, condition=[condition], seed=4):
+    for sentence in decode(model, grammar, range(3), condition=[condition], seed=4):
         ids = torch.tensor([sentence.ids])
         with torch.no_grad():
             words = model(ids).logits[0, 1:-1].gather(-1, ids[0, 2:, None]).squeeze(-1)
@@ -57,6 +59,36 @@ def test_likelihood_is_that_of_the_model(model) -> None:
         assert sentence.log_likelihood == pytest.approx(words.sum().item(), rel=1e-3)
         assert sentence.log_likelihood_prototype == pytest.approx(prototype.sum().item(), rel=1e-3)
         assert sentence.ids[:2] == [1, condition] and replay(grammar, sentence.ids).parts == ()
+
+
+def test_openings_are_kept_and_not_judged(model) -> None:
+    grammar, geometry = Grammar(formula={"Ti": 1, "O": 2}), vocabulary().ids["<geom>"]
+    first = decode(model, grammar, range(6), seed=1)
+    openings = [s.ids[: s.ids.index(geometry) + 1] for s in first]
+    again = decode(model, grammar, [s.index for s in first], openings=openings, seed=2)
+    for before, after, opening in zip(first, again, openings, strict=True):
+        assert after.ids[: len(opening)] == opening and replay(grammar, after.ids).parts == ()
+        ids = torch.tensor([after.ids])
+        with torch.no_grad():
+            words = model(ids).logits[0, :-1].gather(-1, ids[0, 1:, None]).squeeze(-1)
+        told = after.log_likelihood - after.log_likelihood_prototype
+        assert told == pytest.approx(words[len(opening) - 1 :].sum().item(), rel=1e-3, abs=1e-3)
+        assert before.index == after.index
+    assert any(a.ids != b.ids for a, b in zip(first, again, strict=True))
+
+
+def test_impossible_geometries_are_spelled_anew(model, monkeypatch) -> None:
+    options = {"model": model, "formula": "TiO2", "spacegroup": 15, "seed": 3}
+    monkeypatch.setattr(sampler, "RESPELLINGS", ())
+    plain = list(generate(40, **options))
+    monkeypatch.undo()
+    mended = list(generate(40, **options))
+    wrong = [i for i, c in enumerate(plain) if check(c.structure).reason is not None]
+    assert wrong and sum(check(c.structure).reason is not None for c in mended) < len(wrong)
+    for i, (before, after) in enumerate(zip(plain, mended, strict=True)):
+        assert before.id == after.id and before.protostructure.label == after.protostructure.label
+        assert before.results["log_likelihood_prototype"] == after.results["log_likelihood_prototype"]
+        assert i in wrong or before.to_dict() == after.to_dict()
 
 
 def test_prompts_are_obeyed(model) -> None:

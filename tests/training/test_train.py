@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import TrainingArguments
 
 from genmat.crystal.prototype import Protostructure, Site, equivalents
 from genmat.tokenization.sentence import spell
@@ -24,7 +25,7 @@ from genmat.training.build import build_model, condition_slice
 from genmat.training.config import ModelConfig, TrainConfig
 from genmat.training.metrics import SEGMENTS, NgramBaseline, model_losses, segments, summarise
 from genmat.training.muon import Muon, orthogonalise, parameter_groups
-from genmat.training.train import train
+from genmat.training.train import BucketTrainer, train
 
 
 def crystals() -> list[list[list[int]]]:
@@ -83,7 +84,7 @@ KILLED = """
 import json, sys
 from pathlib import Path
 from tests.training.test_train import config
-from genmat.training.train import train
+from genmat.training.train import BucketTrainer, train
 train(config(saves_per_epoch=2), Path(sys.argv[1]), splits=json.loads(Path(sys.argv[2]).read_text()))
 """
 
@@ -109,6 +110,25 @@ def test_killed_and_resumed_equals_undisturbed(splits, tmp_path) -> None:
 
 
 @pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
+def test_every_word_weighs_the_same(splits, tmp_path) -> None:
+    """Two batches of sentences of different length add up to the gradient of both in one."""
+    dataset = SentenceDataset(splits["train"], condition_slice(), augment=False)
+    model = build_model(config().model).train()
+    trainer = BucketTrainer(model=model, args=TrainingArguments(str(tmp_path), use_cpu=True), train_dataset=dataset)
+    for part in (model.config, *model.blocks):
+        part.dropout = 0.0
+    collate, rows = (
+        Collator(0, condition_slice()),
+        sorted((dataset[i] for i in range(16)), key=lambda r: len(r["input_ids"])),
+    )
+    parts = [trainer.compute_loss(model, collate(rows[i : i + 8])).item() for i in (0, 8)]
+    words = [sum((batch["labels"][:, 1:] != -100).sum().item() for batch in [collate(rows[i : i + 8])]) for i in (0, 8)]
+    assert words[0] < words[1]
+    mean = [model(**collate(rows[i : i + 8])).loss.item() for i in (0, 8)]
+    for k in (0, 1):
+        assert parts[k] == pytest.approx(mean[k] * words[k] / (8 * dataset.mean_words), rel=1e-4)
+
+
 def test_tracking_offline(splits, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
