@@ -15,7 +15,7 @@ from genmat.cli import options as opt
 
 if TYPE_CHECKING:
     from genmat.candidate import Candidate
-    from genmat.data.prediction import Target
+    from genmat.data.prediction import Target, Trial
 
 Progress = Callable[[str, int, int], None]
 
@@ -61,21 +61,32 @@ def prediction(
     from genmat.cli.settings import processes
     from genmat.cli.summary import typed
     from genmat.data.population import check_tables
-    from genmat.data.prediction import targets
+    from genmat.data.prediction import right_among, targets, together
 
     check_tables(data)
     plan = Plan(n, proposals, samples, model, potential, processes(workers, None), max_steps, seed)
     with progress() as shown:
         wanted = targets(data, n, seed)
         found = {
-            "model": places(wanted, lambda: by_model(wanted, plan, shown), out / "model", plan, fresh, shown),
-            "substitution": places(
+            "model": tried(wanted, lambda: by_model(wanted, plan, shown), out / "model", plan, fresh, shown),
+            "substitution": tried(
                 wanted, lambda: by_templates(wanted, data, plan), out / "substitution", plan, fresh, shown
             ),
         }
+    found["both"] = {
+        t.id: {
+            when: together(*(found[way][t.id][when] for way in ("model", "substitution")), proposals) for when in WHEN
+        }
+        for t in wanted
+    }
     rows = [
         {"id": t.id, "formula": t.formula, "free_coordinates": t.dof}
-        | {f"{way}_{when}": pair[k] for way in found for pair in [found[way][t.id]] for k, when in enumerate(WHEN)}
+        | {
+            f"{way}_{when}_{k}": right_among(found[way][t.id][when], k)
+            for way in found
+            for when in WHEN
+            for k in (1, proposals)
+        }
         for t in wanted
     ]
     path = write_table(list(rows[0]), rows, out / "prediction.csv")
@@ -113,18 +124,18 @@ def by_templates(wanted: Sequence[Target], data: Path, plan: Plan) -> list[Candi
     return [candidate for target in wanted for candidate in templates.proposals(target, plan.proposals)]
 
 
-def places(
+def tried(
     wanted: Sequence[Target],
     propose: Callable[[], list[Candidate]],
     folder: Path,
     plan: Plan,
     fresh: bool,
     progress: Progress | None,
-) -> dict[str, tuple[int | None, int | None]]:
-    """For every target the place of the right crystal among the proposals, as proposed and relaxed."""
+) -> dict[str, dict[str, list[Trial]]]:
+    """For every target its proposals, as proposed and relaxed, held against the crystal."""
     from genmat.campaign import Campaign, Stage
     from genmat.crystal.validity import valid_stage
-    from genmat.data.prediction import first_right
+    from genmat.data.prediction import trials
     from genmat.screening.funnel import run_funnel
     from genmat.screening.potentials import load
     from genmat.screening.relax import relax
@@ -132,7 +143,8 @@ def places(
     potential = load(plan.potential)
     # inside the symmetry alone: the matcher's tolerances are wider than what a rattle would change
     work = partial(relax, potential=potential, max_steps=plan.steps, rattle=0.0, workers=plan.workers, seed=plan.seed)
-    settings = {"targets": [t.id for t in wanted], **{k: v for k, v in vars(plan).items() if k != "workers"}}
+    idle = {"workers"} if folder.name == "model" else {"workers", "model", "samples"}
+    settings = {"targets": [t.id for t in wanted], **{k: v for k, v in vars(plan).items() if k not in idle}}
 
     def named(stage: str, done: int, total: int) -> None:
         if progress is not None:
@@ -142,12 +154,12 @@ def places(
         proposed = campaign.source(propose)
         relaxed, funnel = run_funnel(campaign, proposed, [Stage("valid", valid_stage), Stage("relax", work)], named)
         campaign.note(funnel=funnel)
-    before, after = _by_target(proposed), _by_target([c for c in relaxed if c.alive])
-    found = {}
+    found = dict(zip(WHEN, (_by_target(proposed), _by_target([c for c in relaxed if c.alive])), strict=True))
+    out = {}
     for done, target in enumerate(wanted, start=1):
-        found[target.id] = (first_right(target, before[target.id]), first_right(target, after[target.id]))
+        out[target.id] = {when: trials(target, found[when][target.id]) for when in WHEN}
         named("compare", done, len(wanted))
-    return found
+    return out
 
 
 def _by_target(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
@@ -158,15 +170,15 @@ def _by_target(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
 
 
 def summary(
-    wanted: Sequence[Target], found: dict[str, tuple[int | None, int | None]], proposals: int
+    wanted: Sequence[Target], found: dict[str, dict[str, list[Trial]]], proposals: int
 ) -> dict[str, dict[str, Any]]:
     """Success among 1 and all proposals, as proposed and relaxed, and by freedom."""
     from genmat.data.prediction import by_freedom, success
 
     out: dict[str, dict[str, Any]] = {}
-    for k, when in enumerate(WHEN):
-        pairs = [(target, found[target.id][k]) for target in wanted]
-        out[when] = {f"among {most}": success([p for _, p in pairs], most) for most in sorted({1, proposals})}
+    for when in WHEN:
+        pairs = [(target, found[target.id][when]) for target in wanted]
+        out[when] = {f"among {most}": success([t for _, t in pairs], most) for most in sorted({1, proposals})}
         out[when]["by free coordinates"] = by_freedom(pairs, proposals)
     return out
 

@@ -148,31 +148,61 @@ def ranked_proposals(target: Target, drawn: Sequence[Candidate], n: int) -> list
     ]
 
 
-def first_right(target: Target, proposals: Iterable[Candidate]) -> int | None:
-    """Place of the first proposal that is the target's crystal, by StructureMatcher's default tolerances, or None."""
+@dataclass(frozen=True)
+class Trial:
+    """A proposal and what became of it.
+
+    Attributes:
+        place: among the proposals of its way, 0 first.
+        energy: eV/atom after relaxation; None as proposed.
+        right: StructureMatcher's default tolerances call it the target's crystal.
+    """
+
+    place: int
+    energy: float | None
+    right: bool
+
+
+def trials(target: Target, proposals: Iterable[Candidate]) -> list[Trial]:
+    """Every proposal of a target held against its crystal."""
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
     matcher = StructureMatcher()
-    for candidate in sorted(proposals, key=lambda c: c.provenance["place"]):
-        if candidate.structure is not None and matcher.fit(target.structure, candidate.structure):
-            return candidate.provenance["place"]
-    return None
+    return [
+        Trial(
+            candidate.provenance["place"],
+            candidate.results.get("energy_per_atom"),
+            candidate.structure is not None and bool(matcher.fit(target.structure, candidate.structure)),
+        )
+        for candidate in proposals
+    ]
 
 
-def success(places: Sequence[int | None], k: int) -> dict[str, Any]:
+def together(one: Sequence[Trial], other: Sequence[Trial], n: int) -> list[Trial]:
+    """The first proposals of two ways, `n` in all."""
+    return [trial for trial in (*one, *other) if trial.place < n // 2]
+
+
+def right_among(tried: Sequence[Trial], k: int) -> bool:
+    """Whether one of the first `k` is right: the lowest in energy once relaxed, before that the first proposed."""
+    ranked = sorted(tried, key=lambda trial: (0.0 if trial.energy is None else trial.energy, trial.place))
+    return any(trial.right for trial in ranked[:k])
+
+
+def success(tried: Sequence[Sequence[Trial]], k: int) -> dict[str, Any]:
     """Share of targets found among the first `k` proposals, %, with its 95 % interval (Wilson)."""
-    hits = sum(place is not None and place < k for place in places)
-    low, high = wilson(hits, len(places))
-    return {"n": len(places), "hits": hits, "percent": 100 * hits / len(places), "low": 100 * low, "high": 100 * high}
+    hits = sum(right_among(trials_of_one, k) for trials_of_one in tried)
+    low, high = wilson(hits, len(tried))
+    return {"n": len(tried), "hits": hits, "percent": 100 * hits / len(tried), "low": 100 * low, "high": 100 * high}
 
 
-def by_freedom(found: Iterable[tuple[Target, int | None]], k: int) -> dict[str, dict[str, Any]]:
+def by_freedom(found: Iterable[tuple[Target, Sequence[Trial]]], k: int) -> dict[str, dict[str, Any]]:
     """`success` by the number of free coordinates of the target."""
-    groups: dict[str, list[int | None]] = {name: [] for name in ("0", "1-2", "3-5", "more than 5")}
-    for target, place in found:
+    groups: dict[str, list[Sequence[Trial]]] = {name: [] for name in ("0", "1-2", "3-5", "more than 5")}
+    for target, tried in found:
         edge = next((i for i, most in enumerate((0, 2, 5)) if target.dof <= most), 3)
-        groups[list(groups)[edge]].append(place)
-    return {name: success(places, k) for name, places in groups.items() if places}
+        groups[list(groups)[edge]].append(tried)
+    return {name: success(members, k) for name, members in groups.items() if members}
 
 
 def _structure(row: Mapping[str, Any]) -> Structure:

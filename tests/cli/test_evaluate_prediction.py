@@ -25,8 +25,9 @@ def test_model_and_templates_side_by_side(
     assert found["prediction"]["substitution"]["relaxed"]["among 1"]["hits"] == 1
     assert found["prediction"]["substitution"]["as_proposed"]["by free coordinates"]["0"]["n"] == 1
     assert found["prediction"]["model"]["relaxed"]["among 3"]["n"] == 1
+    assert found["prediction"]["both"]["relaxed"]["among 3"]["hits"] == 1
     rows = list(csv.DictReader((out / "prediction.csv").open()))
-    assert rows[0]["formula"] == "KCl" and rows[0]["substitution_relaxed"] == "0"
+    assert rows[0]["formula"] == "KCl" and rows[0]["substitution_relaxed_1"] == "True"
     assert run(command) == 0  # everything is in the campaigns: the same again
     assert json.loads(capsys.readouterr().out)["prediction"] == found["prediction"]
 

@@ -10,12 +10,15 @@ from genmat.crystal.prototype import from_structure
 from genmat.data.prediction import (
     Target,
     Templates,
+    Trial,
     by_freedom,
-    first_right,
     nearest_swap,
     ranked_proposals,
+    right_among,
     success,
     targets,
+    together,
+    trials,
 )
 
 ROCK_SALT = [[0, 0, 0], [0.5] * 3]
@@ -65,7 +68,7 @@ def test_templates_come_nearest_first_and_never_from_test_or_far_above_the_hull(
     made = Templates(tables).proposals(target, 20)
     assert [c.provenance["template"] for c in made] == ["halite", "cesium"]  # K is nearer to Na than to Cs
     assert all(c.structure.composition.reduced_formula == "KCl" for c in made)
-    assert first_right(target, made) == 0 and first_right(target, made[1:]) is None
+    assert [t.right for t in trials(target, made)] == [True, False]
 
 
 def test_elements_of_equal_amount_are_swapped_for_the_likest() -> None:
@@ -90,8 +93,21 @@ def test_proposals_are_distinct_and_the_frequent_ones_first() -> None:
     assert len(ranked_proposals(target, drawn, 1)) == 1
 
 
-def test_success_counts_places_below_k() -> None:
-    assert success([0, 3, None, 19], 1)["hits"] == 1 and success([0, 3, None, 19], 20)["percent"] == 75
+def trial(place: int, right: bool, energy: float | None = None) -> Trial:
+    return Trial(place, energy, right)
+
+
+def test_proposals_are_ranked_as_proposed_and_by_energy_once_relaxed() -> None:
+    proposed = [trial(0, False), trial(1, True)]
+    relaxed = [trial(0, False, -3.0), trial(1, True, -3.5)]
+    assert not right_among(proposed, 1) and right_among(proposed, 2) and right_among(relaxed, 1)
+    assert not right_among([], 20)
+    assert [t.place for t in together(relaxed, [trial(0, True, -1.0), trial(5, True, -9.0)], 4)] == [0, 1, 0]
+
+
+def test_success_by_freedom() -> None:
+    assert success([[trial(0, True)], [trial(0, False)], []], 1)["hits"] == 1
+    assert success([[trial(0, True)], []], 20)["percent"] == 50
     easy, hard = Target("a", "KCl", salt(6.3, "K", "Cl"), 0), Target("b", "KCl", salt(6.3, "K", "Cl"), 7)
-    found = by_freedom([(easy, 0), (hard, None)], 1)
+    found = by_freedom([(easy, [trial(0, True)]), (hard, [])], 1)
     assert found["0"]["hits"] == 1 and found["more than 5"]["hits"] == 0 and set(found) == {"0", "more than 5"}
