@@ -20,12 +20,15 @@ def train(
     """Train a model exactly as its YAML file says; unknown keys are errors."""
     from genmat.cli.console import emit, note
     from genmat.errors import GenmatError, did_you_mean
+    from genmat.training.cgat_config import CGATTrainConfig, is_cgat_run, load_cgat_config
     from genmat.training.composition_config import CompositionTrainConfig, is_composition_run, load_composition_config
     from genmat.training.config import load_config
     from genmat.training.preference import PreferenceTrainConfig, is_preference_run, load_preference_config
 
     if is_composition_run(config):
         settings = load_composition_config(config)
+    elif is_cgat_run(config):
+        settings = load_cgat_config(config)
     else:
         settings = load_preference_config(config) if is_preference_run(config) else load_config(config)
     folder = out or Path("runs") / settings.name
@@ -43,6 +46,10 @@ def train(
         from genmat.training.preference import train_preference
 
         figures = train_preference(settings, folder, track=tracker, resume=resume)
+    elif isinstance(settings, CGATTrainConfig):
+        from genmat.training.cgat import train_cgat
+
+        figures = train_cgat(settings, folder, track=tracker, resume=resume)
     else:
         from genmat.training.train import train as run
 

@@ -2,6 +2,8 @@
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
+from .cgat.configuration_cgat import CGATConfig
+from .cgat.modeling_cgat import CGATModel
 from .composition.configuration_composition import CompositionConfig
 from .composition.configuration_disorder import DisorderConfig
 from .composition.modeling_composition import CompositionModel
@@ -21,6 +23,8 @@ READERS = {
     "disorder": (DisorderConfig, DisorderModel),
 }
 
+GRAPHS = {"cgat": (CGATConfig, CGATModel)}
+
 
 def register() -> None:
     """Register every model; calling it twice is harmless."""
@@ -29,7 +33,7 @@ def register() -> None:
         AutoModelForCausalLM.register(config, model, exist_ok=True)
         config.register_for_auto_class()  # `save_pretrained` now copies the code and writes `auto_map`
         model.register_for_auto_class("AutoModelForCausalLM")
-    for model_type, (config, model) in READERS.items():
+    for model_type, (config, model) in {**READERS, **GRAPHS}.items():
         AutoConfig.register(model_type, config, exist_ok=True)
         AutoModel.register(config, model, exist_ok=True)
         config.register_for_auto_class()

@@ -1,0 +1,1 @@
+"""Crystal-graph attention over neighbour shells, without coordinates."""

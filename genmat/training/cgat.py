@@ -1,0 +1,171 @@
+"""Train crystal-graph attention from one configuration: Hugging Face `Trainer`, averaged weights, resume, snapshot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import set_seed
+
+from genmat.crystal.shells import RANKS, site_symmetries
+from genmat.data.composition_tables import element_features
+from genmat.data.crystal_table import CrystalCollator, CrystalTable, load_crystals
+from genmat.data.graph_predict import energy_scores, fit_quantiles, n_elements, predict_rows
+from genmat.data.prototypes import Prototypes, save_prototypes
+from genmat.errors import GenmatError
+from genmat.modeling.cgat.configuration_cgat import CGATConfig
+from genmat.modeling.cgat.modeling_cgat import CGATModel
+from genmat.training.cgat_config import CGATTrainConfig
+from genmat.training.checkpoints import hours_spent, last_checkpoint
+from genmat.training.composition import AveragedWeights, Epochs, RowDataset, TableTrainer
+from genmat.training.composition_runs import shared_folder, start_folder
+from genmat.training.trainer import training_arguments
+
+RIDGE = 3.0  # crystals' worth of pull of an element's reference to the mean
+
+
+def references(table: CrystalTable, rows: np.ndarray) -> tuple[np.ndarray, float]:
+    """Energy (eV/atom) and volume (Å³/atom) of each element, fitted linearly, (104, 2); what scatters about them.
+
+    The scale is half the spread between the 16th and 84th percentile of the energies that are left, eV/atom.
+    """
+    shares, energy, volume = table.shares(rows), table.labels["energy"][rows], table.labels["volume"][rows]
+    normal = shares.T @ shares + RIDGE * np.eye(shares.shape[1])
+    found = [np.linalg.solve(normal, shares.T @ (y - y.mean())) + y.mean() for y in (energy, volume)]
+    low, high = np.quantile(energy - shares @ found[0], [0.16, 0.84])
+    return np.stack(found, axis=1), float(high - low) / 2
+
+
+def build_cgat(config: CGATTrainConfig, table: CrystalTable, start: Path | None = None) -> CGATModel:
+    """A model with fresh weights that knows elements and references, or with those of another snapshot."""
+    set_seed(config.seed)
+    features = torch.from_numpy(element_features())
+    fitted, scale = references(table, table.rows("train"))
+    sizes = {"num_features": features.shape[1], "num_ranks": RANKS, "num_symmetries": len(site_symmetries())}
+    model = CGATModel(CGATConfig(**sizes, **config.model.sizes, scale=scale))
+    model.references.copy_(torch.from_numpy(fitted))
+    for member in model.members:
+        member.features.copy_(features)
+    if start is not None:
+        take_weights(model, CGATModel.from_pretrained(start))
+    return model
+
+
+@torch.no_grad()
+def take_weights(model: CGATModel, source: CGATModel) -> None:
+    """Members of `source` in turn; references and scale are the new table's.
+
+    Raises:
+        GenmatError: other sizes.
+    """
+    for i, member in enumerate(model.members):
+        try:
+            member.load_state_dict(source.members[i % len(source.members)].state_dict())
+        except RuntimeError as error:
+            raise GenmatError(f"start: {str(error).splitlines()[-1].strip()}; use the sizes of that model") from None
+
+
+def fit_cgat(
+    config: CGATTrainConfig,
+    table: CrystalTable,
+    out: Path,
+    *,
+    start: Path | None = None,
+    resume: bool = True,
+    track: str | None = None,
+) -> tuple[CGATModel, dict[str, Any]]:
+    """Train on the rows "train" of a table.
+
+    Args:
+        resume: continue from the last checkpoint in `out`; the result is that of an undisturbed run.
+
+    Returns:
+        The model with averaged weights, in evaluation mode, and `cpu_hours`, `steps`, `parameters`.
+    """
+    torch.set_num_threads(config.threads)
+    model, rows = build_cgat(config, table, start), table.rows("train")
+    average = AveragedWeights(config.average)
+    steps = -(-len(rows) // config.optimiser.batch_size)
+    trainer = TableTrainer(
+        model=model,
+        args=training_arguments(config, out, steps, track, eval_strategy="no", save_total_limit=2),
+        train_dataset=RowDataset(rows),
+        data_collator=CrystalCollator(table),
+        callbacks=[Epochs(), average],
+    )
+    trainer.optimiser, trainer.counts = config.optimiser, table.orbits(rows)
+    checkpoint = last_checkpoint(out) if resume else None
+    if checkpoint is not None:
+        average.start = checkpoint
+    trainer.earlier_hours = hours_spent(checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    average.apply(model)
+    hours = trainer.state.log_history[-1]["cpu_hours"]
+    parameters = sum(p.numel() for p in model.parameters())
+    return model.eval(), {"cpu_hours": hours, "steps": trainer.state.global_step, "parameters": parameters}
+
+
+def train_cgat(
+    config: CGATTrainConfig,
+    out: Path,
+    *,
+    table: CrystalTable | None = None,
+    prototypes: Prototypes | None = None,
+    resume: bool = True,
+    track: str | None = None,
+) -> dict[str, Any]:
+    """Train, calibrate intervals on val, score on test, write the snapshot `out/snapshot`.
+
+    Args:
+        table: crystals to learn from; default the labelled ones of the Materials Project.
+        prototypes: instead of mining them; written to `out/prototypes.npz` when they were mined.
+
+    Returns:
+        The figures of the run, also in `out/snapshot/figures.json`.
+    """
+    if table is None:
+        table, mined = load_crystals(shared_folder(), prototypes=prototypes)
+        if prototypes is None:
+            save_prototypes(mined, out / "prototypes.npz")
+    model, run = fit_cgat(config, table, out, start=start_folder(config.start), resume=resume, track=track)
+    figures = {"name": config.name, "config": config.model_dump(mode="json"), **run}
+    figures["rows"] = {split: len(table.rows(split)) for split in ("train", "val", "test")}
+    calibrate(model, table)
+    figures["metrics"] = {split: evaluate(model, table, split) for split in ("val", "test")}
+    save_cgat(model, out / "snapshot", figures)
+    return figures
+
+
+def calibrate(model: CGATModel, table: CrystalTable) -> None:
+    """Fit the intervals' quantiles on val."""
+    rows = table.rows("val")
+    found = predict_rows(model, table, rows)
+    error = found["energy"] - table.labels["energy"][rows]
+    config = model.config
+    config.quantiles = fit_quantiles(error, found["sigma"], n_elements(table, rows), config.coverage)
+
+
+def evaluate(model: CGATModel, table: CrystalTable, split: str) -> dict[str, Any]:
+    """Scores of the energies of a split, and the mean absolute errors of the other heads."""
+    rows = table.rows(split)
+    found, labels = predict_rows(model, table, rows), {name: v[rows] for name, v in table.labels.items()}
+    scores = energy_scores(found, labels["energy"], n_elements(table, rows), model.config.quantiles)
+    known = ~np.isnan(labels["above_hull"])
+    scores["above_hull_mae"] = float(np.abs(found["above_hull"] - labels["above_hull"])[known].mean())
+    scores["volume_mape"] = float(np.abs(found["volume"] / labels["volume"] - 1).mean())
+    unseen = np.array([not table.graphs[g].counts.any() for g in table.graph[rows]])
+    error = np.abs(found["energy"] - labels["energy"])
+    scores["without_shells"] = {"n": int(unseen.sum()), "mae": float(error[unseen].mean()) if unseen.any() else None}
+    return scores
+
+
+def save_cgat(model: CGATModel, folder: Path, figures: dict[str, Any]) -> None:
+    """Write weights, configuration and code, so that the folder runs with `trust_remote_code` alone, and figures."""
+    import genmat.modeling.auto  # noqa: F401  # registers the class: its code becomes part of the snapshot
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    (folder / "figures.json").write_text(json.dumps(figures, indent=1, default=float))

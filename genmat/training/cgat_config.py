@@ -1,0 +1,82 @@
+"""What the training of a crystal-graph attention network is: one YAML file, read strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from genmat.errors import GenmatError, did_you_mean
+from genmat.training.config import OptimiserConfig, Strict
+
+FROM_DATA = {"model_type", "num_elements", "num_features", "num_symmetries", "num_ranks", "scale", "quantiles"}
+"""Settings of the model that the data decide."""
+
+
+class CGATModelConfig(Strict):
+    """The model: sizes of `CGATConfig`."""
+
+    type: Literal["cgat"]
+    sizes: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def known_sizes(self):
+        """Names must be sizes of the configuration class."""
+        from genmat.modeling.cgat.configuration_cgat import CGATConfig
+
+        known = set(CGATConfig.__annotations__) - FROM_DATA
+        for name in self.sizes:
+            if name not in known:
+                raise ValueError(did_you_mean(name, known, f"size of {self.type}"))
+        return self
+
+
+class CGATTrainConfig(Strict):
+    """One training run on the labelled crystals of the Materials Project table.
+
+    Attributes:
+        name: of the snapshot, `models/<name>`.
+        seed: of weights, order and dropout.
+        also: tables of further crystals for the training split, relaxed decorations, such as `genmat scan` finds.
+        start: snapshot the weights start from, or none.
+        average: decay per step of the running average of the weights that is kept in the end.
+        threads: torch threads.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    seed: int = 0
+    also: tuple[str, ...] = ()
+    start: str | None = None
+    model: CGATModelConfig
+    optimiser: OptimiserConfig
+    average: float = Field(0.998, ge=0, lt=1)
+    saves_per_epoch: int = Field(1, ge=1)
+    log_every: int = Field(50, ge=1)
+    threads: int = Field(1, ge=1)
+
+
+def is_cgat_run(path: Path) -> bool:
+    """Whether a YAML file describes a crystal-graph attention network."""
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text())["model"]["type"] == "cgat"
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return False
+
+
+def load_cgat_config(path: Path) -> CGATTrainConfig:
+    """Read and check a YAML file.
+
+    Raises:
+        GenmatError: unknown key or value out of range.
+    """
+    import yaml
+
+    try:
+        return CGATTrainConfig.model_validate(yaml.safe_load(path.read_text()))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise GenmatError(f"{path}: {where}: {problem['msg'].removeprefix('Value error, ')}; correct it") from None
