@@ -5,7 +5,7 @@ OUT    ?= discover
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-# one torch thread per worker: two on a busy two-core machine are up to 80 times slower
+# one torch thread per worker: two on a busy two-core machine wait for each other
 export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_DISABLE_TELEMETRY = 1

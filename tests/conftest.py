@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# Two torch threads on a busy two-core machine slow one call down by up to 80 times.
+# Two torch threads on a busy two-core machine wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

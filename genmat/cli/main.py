@@ -7,8 +7,8 @@ import os
 import re
 import sys
 
-# One torch thread per worker, waiting passively: two threads on a busy two-core machine make a call up to 80 times
-# slower. Has to happen before anything loads OpenMP; what the user sets wins.
+# One torch thread per worker, waiting passively: two threads on a busy two-core machine wait for each other.
+# Has to happen before anything loads OpenMP; what the user sets wins.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
