@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
@@ -106,6 +107,12 @@ def grammar_for(
     return Grammar(allowed, needed, None if formula is None else parse_formula(formula), groups, max_atoms, min_atoms)
 
 
+def knows_gaps(name: str | Path) -> bool:
+    """Whether a model has read band gaps: what its figures say; yes where it has none."""
+    figures = Path(find_model(name)) / "figures.json"
+    return not figures.is_file() or bool(json.loads(figures.read_text())["config"]["data"].get("gaps"))
+
+
 def conditions(e_above_hull: float | None = None, gap: float | None = None) -> list[int]:
     """Condition words of an energy above hull (eV/atom) and a band gap (eV, PBE)."""
     spoken = [None if e_above_hull is None else hull_word(e_above_hull), None if gap is None else gap_word(gap)]
@@ -162,6 +169,8 @@ def generate(
     if min(temperature, geometry_temperature) < 0 or not 0 < top_p <= 1:
         given = f"temperature {temperature}, geometry_temperature {geometry_temperature}, top_p {top_p}"
         raise GenmatError(f"{given}: give temperatures >= 0 and 0 < top_p <= 1")
+    if gap is not None and isinstance(model, str | Path) and not knows_gaps(model):
+        raise GenmatError(f"gap {gap:g}: {model} has read no band gaps; leave it out, or take crystal-gpt")
     grammar = grammar_for(elements, required, formula, spacegroup, prototype, max_atoms, min_atoms)
     loaded = load_model(model) if isinstance(model, str | Path) else model
     name = Path(model).name if isinstance(model, str | Path) else loaded.config.model_type.replace("_", "-")

@@ -154,6 +154,14 @@ def test_chances_are_uniform_and_independent() -> None:
     assert np.array_equal(uniforms(7, np.arange(10, 20), 3), uniforms(7, np.arange(20), 3)[10:])
 
 
+def test_a_gap_asked_of_a_model_that_has_read_none_is_one_line(model, tmp_path) -> None:
+    save_snapshot(model, tmp_path)
+    assert len(list(generate(1, model=tmp_path, gap=1.0))) == 1
+    (tmp_path / "figures.json").write_text('{"config": {"data": {"gaps": null}}}')
+    with pytest.raises(GenmatError, match="read no band gaps"):
+        generate(1, model=tmp_path, gap=1.0)
+
+
 @pytest.mark.parametrize("name", ["crystal-gpt", "crystal-rnn"])
 def test_shipped_models_speak_crystals(name) -> None:
     if name not in model_folders():
