@@ -24,7 +24,7 @@ class Candidate:
         id: unique within a campaign.
         origin: where it came from, such as ``model:crystal-gpt`` or ``file:foo.cif``.
         protostructure: space group, occupied Wyckoff positions and free parameters, when known.
-        structure: the current geometry (pymatgen), when there is one.
+        structure: the current geometry (pymatgen), when there is one; its sites may be shared (`disordered`).
         results: what the stages found, such as ``e_above_hull``.
         failure: ``stage: reason``, or None while the candidate is alive.
         provenance: seed, model, source row, versions.
@@ -42,6 +42,11 @@ class Candidate:
     def alive(self) -> bool:
         """True until a stage failed it."""
         return self.failure is None
+
+    @property
+    def disordered(self) -> bool:
+        """True when sites of the structure are shared or partly empty: it has no energy before it is ordered."""
+        return self.structure is not None and not self.structure.is_ordered
 
     @property
     def formula(self) -> str:

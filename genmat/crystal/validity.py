@@ -161,7 +161,7 @@ def _unusable(structure: Structure) -> str | None:
     if len(structure) > MAX_ATOMS:
         return f"{len(structure)} atoms per cell, more than {MAX_ATOMS}"
     if not structure.is_ordered:
-        return "disordered: partial occupancies"
+        return "disordered: partial occupancies; order it first (genmat order)"
     unknown = sorted({str(site.specie) for site in structure if not _known(site.specie)})
     if unknown:
         return f"unknown element {', '.join(unknown)}"

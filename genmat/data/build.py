@@ -258,6 +258,9 @@ def _rows_of_candidates(
             reason = str(candidate.failure).removeprefix("read: ").split(":")[0].split(" (")[0]
             skipped[reason] = skipped.get(reason, 0) + 1
             continue
+        if not candidate.structure.is_ordered:
+            skipped["disordered"] = skipped.get("disordered", 0) + 1
+            continue
         yield row_of(candidate.id, candidate.structure, source, candidate.provenance.get("columns", {}))
 
 

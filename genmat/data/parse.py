@@ -1,4 +1,4 @@
-"""Text of one structure -> an ordered pymatgen `Structure` of plain elements.
+"""Text of one structure -> a pymatgen `Structure` of plain elements; sites may be shared (partial occupancies).
 
 Every function raises ValueError with a reason a person can act on; nothing else leaves this module.
 """
@@ -20,6 +20,8 @@ from pymatgen.core import Element, Lattice, Structure
 _BLOCK = re.compile(r"(?im)^data_")
 FARTHEST = 1e6
 """Cells; atoms this far from the origin are wrapped back, those beyond are refused."""
+MOST_OCCUPIED = 1.02
+"""Sum of the occupancies of a site; what rounding put above 1 is scaled down, more is a mistake."""
 _CIF_CELL = re.compile(r"(?i)_cell[_.]length_a\b")
 
 
@@ -88,15 +90,13 @@ def attempt(parse: Callable[[Any], Structure], text: Any) -> Structure | ValueEr
 def clean(structure: Structure) -> Structure:
     """The same crystal with nothing but lattice, elements and coordinates; raises ValueError for what cannot be used.
 
-    Oxidation states, charges and site properties are dropped, so that equal crystals compare equal later.
+    Shared sites keep their occupancies. Oxidation states, charges and site properties are dropped, so that equal
+    crystals compare equal later.
     """
     if len(structure) == 0:
         raise ValueError("no atoms")
-    if not structure.is_ordered:
-        mixed = next(site for site in structure if not site.is_ordered)
-        raise ValueError(f"disordered: a site holds {mixed.species_string}; partial occupancies are not supported yet")
-    symbols = [getattr(site.specie, "symbol", str(site.specie)) for site in structure]
-    unknown = sorted({symbol for symbol in symbols if not Element.is_valid_symbol(symbol)})
+    holders = [_holders(site) for site in structure]
+    unknown = sorted({s for held in holders for s in ([held] if isinstance(held, str) else held) if not _known(s)})
     if unknown:
         raise ValueError(f"unknown element {', '.join(unknown)}")
     matrix, coords = np.array(structure.lattice.matrix), np.array(structure.frac_coords)
@@ -108,7 +108,25 @@ def clean(structure: Structure) -> Structure:
         raise ValueError(f"fractional coordinate of {np.abs(coords).max():.3g}: no digits are left of its place")
     if np.abs(coords).max() > 2:
         coords -= np.floor(coords)
-    return Structure(Lattice(matrix), symbols, coords)
+    return Structure(Lattice(matrix), holders, coords)
+
+
+def _holders(site: Any) -> str | dict[str, float]:
+    """The symbol of a site's atom, or the occupancies of those who share it."""
+    if site.is_ordered:
+        return getattr(site.specie, "symbol", str(site.specie))
+    held: dict[str, float] = {}
+    for species, occupancy in site.species.items():
+        symbol = getattr(species, "symbol", str(species))
+        held[symbol] = held.get(symbol, 0.0) + occupancy
+    total = sum(held.values())
+    if not (min(held.values()) > 0 and total <= MOST_OCCUPIED):
+        raise ValueError(f"a site holds {site.species_string}: occupancies are not between 0 and 1")
+    return {symbol: occupancy / max(total, 1.0) for symbol, occupancy in held.items()}
+
+
+def _known(symbol: str) -> bool:
+    return Element.is_valid_symbol(symbol)
 
 
 def xyz_frames(lines: Iterator[str]) -> Iterator[str | ValueError]:
@@ -146,7 +164,7 @@ def _guard(parse: Any, data: Any) -> Any:
 def _cif_block(text: str) -> Structure:
     from pymatgen.io.cif import CifParser
 
-    parser = CifParser.from_str(text, check_cif=False)
+    parser = CifParser.from_str(text, check_cif=False, occupancy_tolerance=MOST_OCCUPIED)
     structures = parser.parse_structures(primitive=False, check_occu=True, on_error="raise")
     return clean(structures[0])
 

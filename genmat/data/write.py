@@ -14,12 +14,17 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genmat.candidate import Candidate
 from genmat.errors import GenmatError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from genmat.crystal.disorder import DisorderedProtostructure
 
 ENDINGS = (".csv", ".jsonl", ".extxyz", ".cif")
 FIRST_COLUMNS = ("id", "formula", "spacegroup", "n_atoms")
@@ -100,6 +105,8 @@ def row(candidate: Candidate) -> dict[str, Any]:
         "n_atoms": len(structure) if structure is not None else None,
     }
     facts |= {key: _plain(value) for key, value in candidate.results.items() if key not in facts}
+    if structure is not None and not structure.is_ordered:
+        facts |= {"disordered": True, "prototype": _mixed_label(structure)}
     return facts | {"failure": candidate.failure, "origin": candidate.origin}
 
 
@@ -115,10 +122,28 @@ def spacegroup(candidate: Candidate) -> int | None:
         return int(known)
     if candidate.protostructure is not None and not relaxed:
         return candidate.protostructure.spacegroup
+    if candidate.structure is not None and not candidate.structure.is_ordered:
+        mixed = _mixed(candidate.structure)
+        return mixed.spacegroup if mixed is not None else None
     try:
         return from_structure(candidate.structure, SYMPREC).spacegroup if candidate.structure is not None else None
     except GenmatError:
         return None
+
+
+def _mixed(structure: Structure) -> DisorderedProtostructure | None:
+    from genmat.crystal.disorder import from_structure
+
+    try:
+        return from_structure(structure, SYMPREC)
+    except GenmatError:
+        return None
+
+
+def _mixed_label(structure: Structure) -> str | None:
+    """Label of a crystal with shared sites, coarse fractions in brackets; None when there is no symmetry to find."""
+    mixed = _mixed(structure)
+    return mixed.label if mixed is not None else None
 
 
 def file_name(identity: str) -> str:
@@ -168,6 +193,10 @@ def _write_extxyz(candidates: Sequence[Candidate], path: Path) -> None:
         for candidate in candidates:
             structure = candidate.structure
             assert structure is not None
+            if not structure.is_ordered:
+                raise GenmatError(
+                    f"{candidate.id}: extended XYZ has no partial occupancies; write .csv, .jsonl or CIFs instead"
+                )
             symbols = [site.specie.symbol for site in structure]
             atoms = Atoms(symbols, positions=structure.cart_coords, cell=structure.lattice.matrix, pbc=True)
             # ASE writes numbers, truth values and words; anything longer belongs into CSV or JSON lines

@@ -224,7 +224,7 @@ def _starting_structure(candidate: Candidate) -> Structure:
             raise RelaxationError("neither structure nor protostructure")
         structure = realise(candidate.protostructure)
     if not structure.is_ordered:
-        raise RelaxationError("partial occupancies")
+        raise RelaxationError("disordered: partial occupancies; order it first (genmat order)")
     try:
         numbers = [site.specie.Z for site in structure]
         plain = [Element.from_Z(z) for z in numbers]

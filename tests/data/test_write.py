@@ -129,3 +129,34 @@ def test_read_only_folder(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
     with pytest.raises(GenmatError, match="cannot be written"):
         check_target(tmp_path / "locked/out.csv")
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.cif", "out"])
+def test_partial_occupancies_survive(tmp_path, name):
+    """La2-xSrxCuO4 with some oxygen missing: read, labelled, written, read again, the same in every format."""
+    mixed = Structure.from_spacegroup(
+        139,
+        Lattice.tetragonal(3.78, 13.2),
+        ["Cu", {"La": 0.925, "Sr": 0.075}, "O", {"O": 0.9}],
+        [[0, 0, 0], [0, 0, 0.36], [0, 0.5, 0], [0, 0, 0.18]],
+    )
+    mixed.to(filename=str(tmp_path / "lsco.cif"))
+    (candidate,) = read_candidates(tmp_path / "lsco.cif")
+    assert candidate.disordered and candidate.failure is None
+    assert write_structures([candidate], tmp_path / name) == 1
+    (again,) = read_candidates(tmp_path / name)
+    assert again.disordered and again.structure.composition.almost_equals(mixed.composition)
+    shares = sorted(site.species.formula for site in again.structure)
+    assert shares == sorted(site.species.formula for site in mixed)
+    if name == "out.csv":
+        with (tmp_path / name).open(newline="") as handle:
+            (row,) = csv.DictReader(handle)
+        assert (row["spacegroup"], row["disordered"]) == ("139", "True")
+        assert row["prototype"] == "A2BCD2_tI12_139_e_e_a_c:(La0.95Sr0.05)-(O0.9)-Cu-O"
+
+
+def test_extended_xyz_refuses_shared_sites(tmp_path):
+    mixed = Candidate("mix", "test", structure=Structure(Lattice.cubic(3), [{"Ta": 0.5, "Cr": 0.5}], [[0, 0, 0]]))
+    with pytest.raises(GenmatError, match="no partial occupancies"):
+        write_structures([mixed], tmp_path / "out.extxyz")
+    assert not list(tmp_path.iterdir())
