@@ -57,6 +57,25 @@ def verified(
         note(f"{rows:,} crystals: {out}")
 
 
+@app.command()
+def prototypes(
+    out: Annotated[Path, typer.Argument(help="Table of prototypes (npz), for `genmat scan --prototypes`.")],
+    root: Root = None,
+    json: opt.Json = False,
+) -> None:
+    """Mine anonymous prototypes from the training split of the Materials Project table, and take AFLOW's."""
+    from genmat.cli.console import emit, note
+    from genmat.data.crystal_table import mine_prototypes
+    from genmat.data.prototypes import save_prototypes
+
+    table = mine_prototypes(folder(root))
+    save_prototypes(table, out)
+    if json:
+        emit({"out": out, "rows": len(table)})
+    else:
+        note(f"{len(table):,} prototypes: {out}")
+
+
 @app.command("list")
 def list_cards(root: Root = None, json: opt.Json = False) -> None:
     """The data genmat was made from: every card, its rows, and whether its files are here."""

@@ -31,7 +31,8 @@ def measure(path: Path) -> dict[str, Any]:
     """Facts of a file: sha256, bytes, rows, and where it has them columns and rows per split.
 
     Rows are rows of a table (Parquet, CSV), entries of a JSON list, lines of JSON lines, CIFs of a zip or of a folder,
-    the first dimension of an array (npy). Raises GenmatError when the file is missing or of another kind.
+    the first dimension of an array (npy) or of the first array that has one (npz). Raises GenmatError when the file is
+    missing or of another kind.
     """
     if not path.is_file():
         raise GenmatError(f"{path}: no such file; give the folder that holds the data")
@@ -50,7 +51,12 @@ def measure(path: Path) -> dict[str, Any]:
         import numpy as np
 
         return facts | {"rows": len(np.load(path, allow_pickle=False, mmap_mode="r"))}
-    raise GenmatError(f"{path}: cannot be counted; cards know Parquet, CSV, JSON, npy and zips of CIFs")
+    if name.endswith(".npz"):
+        import numpy as np
+
+        with np.load(path, allow_pickle=False) as arrays:
+            return facts | {"rows": next(len(arrays[key]) for key in arrays.files if arrays[key].ndim)}
+    raise GenmatError(f"{path}: cannot be counted; cards know Parquet, CSV, JSON, npy, npz and zips of CIFs")
 
 
 def read_card(path: Path) -> tuple[dict[str, Any], str]:

@@ -14,7 +14,7 @@ from genmat.crystal.composition import ATOMIC_NUMBER
 from genmat.crystal.prototype import from_arrays
 from genmat.crystal.shells import RANKS, ShellGraph, bare_graph
 from genmat.crystal.slots import read_key
-from genmat.data.prototypes import Prototypes, mine, placed
+from genmat.data.prototypes import Prototypes, load_prototypes, mine, placed, with_aflow
 from genmat.errors import GenmatError
 
 if TYPE_CHECKING:
@@ -142,28 +142,34 @@ def _label(row: Any) -> str:
         return ""
 
 
-def load_crystals(
-    shared: Path, cache_dir: Path | None = None, prototypes: Prototypes | None = None
-) -> tuple[CrystalTable, Prototypes]:
-    """The labelled crystals of the Materials Project table, and the prototypes of its training split.
+def load_crystals(shared: Path, cache_dir: Path | None = None, prototypes: Prototypes | None = None) -> CrystalTable:
+    """The labelled crystals of the Materials Project table.
 
     Shells are those of a typical member of the training split. Where the only one is the crystal itself, or there is
     none, it has no shells: its own geometry would give away what is not known of a new crystal.
 
     Args:
         shared: folder of the shared data.
-        prototypes: instead of mining them.
+        prototypes: mined from the training split; default the shipped ones.
     """
     import pandas as pd
 
     source = shared / SOURCE
     labels = np.array(read_labels(source, cache_dir), dtype=object)
     rows = pd.read_parquet(source, columns=COLUMNS)
-    if prototypes is None:
-        train = (rows.split == "train").to_numpy()
-        prototypes = mine(rows[train].reset_index(drop=True), labels[train].tolist())
     good = rows.formation_energy_per_atom.notna().to_numpy() & (labels != "")
-    return crystal_table(rows[good].reset_index(drop=True), labels[good].tolist(), prototypes), prototypes
+    return crystal_table(rows[good].reset_index(drop=True), labels[good].tolist(), prototypes or load_prototypes())
+
+
+def mine_prototypes(shared: Path, cache_dir: Path | None = None) -> Prototypes:
+    """Prototypes of the training split, and of AFLOW's encyclopedia: what is shipped."""
+    import pandas as pd
+
+    source = shared / SOURCE
+    labels = np.array(read_labels(source, cache_dir), dtype=object)
+    rows = pd.read_parquet(source, columns=COLUMNS)
+    train = (rows.split == "train").to_numpy()
+    return with_aflow(mine(rows[train].reset_index(drop=True), labels[train].tolist()))
 
 
 def crystal_table(rows: pd.DataFrame, labels: Sequence[str], prototypes: Prototypes) -> CrystalTable:

@@ -14,7 +14,7 @@ from genmat.crystal.shells import RANKS, site_symmetries
 from genmat.data.composition_tables import element_features
 from genmat.data.crystal_table import CrystalCollator, CrystalTable, load_crystals
 from genmat.data.graph_predict import energy_scores, fit_quantiles, n_elements, predict_rows
-from genmat.data.prototypes import Prototypes, save_prototypes
+from genmat.data.prototypes import Prototypes
 from genmat.errors import GenmatError
 from genmat.modeling.cgat.configuration_cgat import CGATConfig
 from genmat.modeling.cgat.modeling_cgat import CGATModel
@@ -121,15 +121,12 @@ def train_cgat(
 
     Args:
         table: crystals to learn from; default the labelled ones of the Materials Project.
-        prototypes: instead of mining them; written to `out/prototypes.npz` when they were mined.
+        prototypes: that crystals are decorations of; default the shipped ones.
 
     Returns:
         The figures of the run, also in `out/snapshot/figures.json`.
     """
-    if table is None:
-        table, mined = load_crystals(shared_folder(), prototypes=prototypes)
-        if prototypes is None:
-            save_prototypes(mined, out / "prototypes.npz")
+    table = table or load_crystals(shared_folder(), prototypes=prototypes)
     model, run = fit_cgat(config, table, out, start=start_folder(config.start), resume=resume, track=track)
     figures = {"name": config.name, "config": config.model_dump(mode="json"), **run}
     figures["rows"] = {split: len(table.rows(split)) for split in ("train", "val", "test")}

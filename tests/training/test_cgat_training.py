@@ -1,0 +1,157 @@
+"""Training on decorated prototypes: it learns, resumes to the same weights, and says how sure it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from genmat.cli.main import run as genmat
+from genmat.crystal.composition import ELEMENTS
+from genmat.data.crystal_table import LABELS, CrystalTable, crystal_table, read_labels
+from genmat.data.decorations import decorations
+from genmat.data.graph_predict import fit_quantiles, half_width, load_graph_model, predict_rows
+from genmat.data.prototypes import load_prototypes
+from genmat.errors import GenmatError
+from genmat.training.cgat import references, train_cgat
+from genmat.training.cgat_config import CGATTrainConfig, is_cgat_run, load_cgat_config
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPERIMENTS = sorted(p for p in (ROOT / "experiments").glob("*.yaml") if is_cgat_run(p))
+KEYS = ["225:a_b", "221:a_b", "221:a_b_c"]
+
+
+def config(**changes) -> CGATTrainConfig:
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "shell_size": 8, "num_hidden_layers": 1, "num_members": 2}
+    values = {
+        "name": "tiny", "average": 0.8, "saves_per_epoch": 2,
+        "model": {"type": "cgat", "sizes": {**sizes, "coverage": 0.8}},
+        "optimiser": {"epochs": 8, "batch_size": 32, "learning_rate": 0.01},
+    }  # fmt: skip
+    return CGATTrainConfig.model_validate(values | changes)
+
+
+@pytest.fixture(scope="module")
+def table() -> CrystalTable:
+    """Every decoration of three prototypes; energies that depend on elements, sites and prototype."""
+    prototypes = load_prototypes()
+    space = decorations(prototypes, ["Li", "Na", "K", "Mg", "Ca", "O", "S", "F", "Cl"], keys=KEYS)
+    elements, graph = [], []
+    for row, a, b in space.parts(0, len(space)):
+        numbers = space.decode(row, np.arange(a, b))
+        elements += [tuple(z) for z in numbers.tolist()]
+        graph += [space.rows.index(row)] * len(numbers)
+    graphs = [prototypes.graph(row) for row in space.rows]
+    x = np.array([sum(z) / len(z) for z in elements]) / 10
+    energy = -x + 0.3 * np.array(graph) + 0.05 * np.array([z[0] > z[-1] for z in elements])
+    split = np.array(["train", "train", "val", "train", "test"])[np.arange(len(energy)) % 5]
+    labels = dict(zip(LABELS, (energy, np.where(x > 1, np.nan, x), 10 + 5 * x), strict=True))
+    return CrystalTable(np.arange(len(energy)).astype(str), graphs, np.array(graph), elements, labels, split)
+
+
+@pytest.fixture(scope="module")
+def trained(table, tmp_path_factory):
+    out = tmp_path_factory.mktemp("cgat")
+    return out, train_cgat(config(), out, table=table)
+
+
+def test_it_learns_and_knows_how_well(table, trained) -> None:
+    out, figures = trained
+    scores = figures["metrics"]["test"]
+    true = table.labels["energy"][table.rows("test")]
+    assert scores["mae"] < 0.25 * np.abs(true - np.median(true)).mean()
+    assert 0.6 < scores["coverage"] <= 1 and set(scores["by_elements"]) == {"2", "3"}
+    model = load_graph_model(out / "snapshot")
+    rows = table.rows("test")
+    again = predict_rows(model, table, rows)
+    assert np.abs(again["energy"] - true).mean() == pytest.approx(scores["mae"], abs=1e-6)
+    assert model.config.quantiles["all"] > 0 and json.loads((out / "snapshot" / "figures.json").read_text())
+
+
+def test_a_killed_run_resumes_to_the_same_weights(table, trained, tmp_path) -> None:
+    out, _ = trained
+    shutil.copytree(out, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "snapshot")
+    steps = sorted((tmp_path / "run").glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    shutil.rmtree(steps[-1])
+    train_cgat(config(), tmp_path / "run", table=table)
+    one, two = (load_file(p / "snapshot" / "model.safetensors") for p in (out, tmp_path / "run"))
+    assert one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_start_takes_weights_and_refuses_other_sizes(table, trained, tmp_path) -> None:
+    out, _ = trained
+    start = {"start": str(out / "snapshot"), "optimiser": {"epochs": 0.2, "batch_size": 32, "learning_rate": 1e-6}}
+    warm = train_cgat(config(**start), tmp_path / "warm", table=table)["metrics"]["test"]["mae"]
+    cold = train_cgat(config(**{**start, "start": None}), tmp_path / "cold", table=table)["metrics"]["test"]["mae"]
+    assert warm < 0.5 * cold
+    other = config(**start, model={"type": "cgat", "sizes": {"hidden_size": 16}})
+    with pytest.raises(GenmatError, match="use the sizes of that model"):
+        train_cgat(other, tmp_path / "other", table=table)
+
+
+def test_references_are_the_linear_part(table) -> None:
+    fitted, scale = references(table, np.arange(len(table)))
+    assert fitted.shape == (104, 2) and 0 < scale < 1
+    shares = table.shares(np.arange(len(table)))
+    assert np.allclose(shares.sum(1), 1) and shares[:, [ELEMENTS.index("Fe") + 1]].sum() == 0
+
+
+def test_quantiles_cover_new_crystals() -> None:
+    rng = np.random.default_rng(0)
+    groups, sigma = rng.integers(2, 4, 4000), rng.uniform(0.5, 2, 4000)
+    error = rng.laplace(0, sigma * np.where(groups == 2, 1.0, 3.0))
+    found = fit_quantiles(error[:2000], sigma[:2000], groups[:2000], 0.9)
+    inside = np.abs(error[2000:]) <= half_width(found, sigma[2000:], groups[2000:])
+    for g in (2, 3):
+        assert abs(inside[groups[2000:] == g].mean() - 0.9) < 0.03
+
+
+def test_real_crystals(shared, tmp_path) -> None:
+    """Rows of the Materials Project become decorations of the shipped prototypes; none lends itself its own shells."""
+    import pandas as pd
+
+    from genmat.data import crystal_table as tables
+
+    source = tmp_path / tables.SOURCE
+    source.parent.mkdir()
+    rows = pd.read_parquet(shared / tables.SOURCE)
+    rows = rows[rows.formation_energy_per_atom.notna()].sample(120, random_state=1).reset_index(drop=True)
+    rows.to_parquet(source)
+    prototypes = load_prototypes()
+    table = crystal_table(rows, read_labels(source, tmp_path), prototypes)
+    assert len(table) >= 118
+    shares = table.shares(np.arange(len(table)))
+    formulas = dict(zip(rows.material_id, rows.formula, strict=True))
+    for name, share in zip(table.ids, shares, strict=True):
+        from pymatgen.core import Composition
+
+        wanted = Composition(formulas[name]).fractional_composition
+        assert all(abs(share[e.Z] - wanted[e]) < 1e-6 for e in wanted)
+    known = [table.graphs[g].counts.any() for g in table.graph]
+    assert np.mean(known) > 0.75
+    for i in table.rows("train"):
+        if not table.graphs[table.graph[i]].counts.any():
+            break
+    assert np.mean(np.array(known)[table.rows("train")]) < 1
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_experiments_are_valid(path) -> None:
+    from genmat.modeling.cgat.configuration_cgat import CGATConfig
+
+    assert CGATConfig(**load_cgat_config(path).model.sizes).hidden_size
+
+
+def test_unknown_keys_are_errors(tmp_path, capsys) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("name: x\nmodel: {type: cgat, sizes: {hiden_size: 3}}\noptimiser: {epochs: 1}\n")
+    with pytest.raises(GenmatError, match="did you mean 'hidden_size'"):
+        load_cgat_config(bad)
+    assert genmat(["train", str(bad), "--out", str(tmp_path / "o")]) == 1
+    assert "hidden_size" in capsys.readouterr().err
