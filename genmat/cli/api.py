@@ -31,6 +31,7 @@ def generate(
     temperature: float = 1.0,
     geometry_temperature: float = 0.7,
     top_p: float = 1.0,
+    disorder_prior: float | None = None,
     seed: int = 0,
 ) -> list[Candidate]:
     """Generate crystals with a shipped model (or one in a folder).
@@ -49,20 +50,24 @@ def generate(
         temperature: of composition and prototype; below 1 prefers what is likely.
         geometry_temperature: of lattice and coordinates.
         top_p: share of probability kept of each word's distribution.
+        disorder_prior: share of disordered materials expected among such formulas; None = as trained.
         seed: same seed, same candidates.
 
     Returns:
-        Candidates with protostructure, structure (primitive cell, Å) and ``log_likelihood`` (nats).
+        Candidates with protostructure, structure (primitive cell, Å), ``log_likelihood`` (nats) and
+        ``disorder_probability``, ``disorder_type``.
 
     Raises:
         GenmatError: unknown element, formula that is none, space group out of range, unknown model.
     """
+    from genmat.cli.disorder import with_disorder
     from genmat.cli.pipelines import generate_candidates
     from genmat.cli.settings import Prompt
 
     chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
     asked = (max_atoms, min_atoms, e_above_hull, gap, temperature, geometry_temperature, top_p, seed)
-    return list(generate_candidates(Prompt(n, *chemistry, str(model), *asked)))
+    made = list(generate_candidates(Prompt(n, *chemistry, str(model), *asked)))
+    return with_disorder(made, disorder_prior)
 
 
 def screen(
@@ -81,6 +86,7 @@ def screen(
     second: str | None = None,
     second_python: str | Path | None = None,
     phonons: int = 0,
+    disorder_prior: float | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Candidate]:
     """Relax structures, place them on the convex hull, find duplicates and known phases, and rank.
@@ -100,6 +106,7 @@ def screen(
         second: potential for a second opinion (``m3gnet:FOLDER``, ``chgnet:0.2.0``); its verdict in ``second_…``.
         second_python: as `python`, for the second potential.
         phonons: vibrations of so many of the best (`genmat.screening.vibrations`).
+        disorder_prior: share of disordered materials expected among such formulas; None = as trained.
         progress: called with (stage, done, all).
 
     Returns:
@@ -111,7 +118,7 @@ def screen(
     from genmat.cli.pipelines import run_screen
 
     source = structures if isinstance(structures, (str, Path)) else _candidates(structures)
-    engines = (python, ray, second, second_python, phonons)
+    engines = (python, ray, second, second_python, phonons, disorder_prior)
     screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, engines)
     return _finish(lambda folder: run_screen(_path(source), folder, screening, progress=progress), out)
 
@@ -146,6 +153,7 @@ def discover(
     second: str | None = None,
     second_python: str | Path | None = None,
     phonons: int = 0,
+    disorder_prior: float | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Candidate]:
     """Generate `n` crystals, choose `relax` new and promising ones, screen them; arguments as `generate` and `screen`.
@@ -162,7 +170,7 @@ def discover(
     chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
     asked = (max_atoms, min_atoms, e_above_hull, gap, temperature, geometry_temperature, top_p, seed)
     prompt = Prompt(n, *chemistry, str(model), *asked)
-    engines = (python, ray, second, second_python, phonons)
+    engines = (python, ray, second, second_python, phonons, disorder_prior)
     screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, engines)
     return _finish(lambda folder: run_discover(prompt, relax, folder, screening, progress=progress), out)
 
@@ -175,15 +183,15 @@ def _screening(
     max_steps: int,
     workers: int | None,
     seed: int,
-    engines: tuple[Any, str | None, str | None, Any, int],
+    engines: tuple[Any, str | None, str | None, Any, int, float | None],
 ) -> Screening:
     from genmat.cli.settings import Screening, processes
 
-    python, ray, second, second_python, phonons = engines
+    python, ray, second, second_python, phonons, prior = engines
     paths = (reference, known, python, second_python)
     source, phases, interpreter, other = (None if path is None else str(path) for path in paths)
     where = (processes(workers, ray), seed, interpreter, ray, second, other, phonons)
-    return Screening(potential, source, phases, fmax, max_steps, *where)
+    return Screening(potential, source, phases, fmax, max_steps, *where, disorder_prior=prior)
 
 
 def _finish(run: Callable[[Path], Any], out: str | Path | None) -> list[Candidate]:

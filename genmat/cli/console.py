@@ -17,6 +17,7 @@ LINE_SECONDS = 20.0
 HEADINGS = {
     "e_above_hull": "E hull",
     "p_stable": "P stable",
+    "disorder_probability": "P disorder",
     "formation_energy_per_atom": "E form",
     "spacegroup": "group",
     "n_atoms": "atoms",

@@ -38,6 +38,7 @@ def discover(
     phonons: opt.Phonons = 0,
     fmax: opt.Fmax = 0.05,
     max_steps: opt.MaxSteps = 200,
+    disorder_prior: opt.DisorderPrior = None,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,
@@ -66,7 +67,7 @@ def discover(
         seed,
     )
     where = (processes(workers, ray), seed, python, ray, second, second_python, phonons)
-    screening = Screening(potential, reference, known, fmax, max_steps, *where)
+    screening = Screening(potential, reference, known, fmax, max_steps, *where, disorder_prior=disorder_prior)
     note(f"generating {n} crystals, relaxing {relax} of them with {potential}; results go to {out}")
     with progress() as shown:
         outcome = run_discover(prompt, relax, out, screening, fresh=fresh, command=typed(), progress=shown)

@@ -48,6 +48,7 @@ def generation(
     fmax: opt.Fmax = 0.05,
     max_steps: opt.MaxSteps = 200,
     rattle: opt.Rattle = 0.02,
+    disorder_prior: opt.DisorderPrior = None,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,
@@ -55,6 +56,7 @@ def generation(
     """Judge generated crystals: validity, uniqueness, novelty, templates, symmetry, S.U.N., selection. It resumes."""
     from genmat.cli import generation_runs as runs
     from genmat.cli.console import progress
+    from genmat.cli.disorder import judged_disorder, stated
     from genmat.cli.settings import Screening, processes
     from genmat.data.population import check_tables, draw_test, substituted
 
@@ -75,7 +77,8 @@ def generation(
             rows, info = runs.judged(
                 columns, out, data, screening, ways, also=also_known or (), fresh=fresh, progress=shown
             )
-    _conclude(rows, info, data, out, json)
+    rows, prior = judged_disorder(rows, disorder_prior), stated(disorder_prior)
+    _conclude(rows, info, data, out, json, prior)
 
 
 def agreement(
@@ -135,8 +138,8 @@ def _show_agreement(title: str, figures: dict[str, Any]) -> None:
         print(f"  same side of {threshold} eV/atom: {side['percent']:.1f} {interval} % (guessing {side['guess']:.1f})")
 
 
-def _conclude(rows: dict[str, Any], info: dict[str, Any], data: Path, out: Path, as_json: bool) -> None:
-    """Write values.csv and summary.json, and print; without `info` nothing was relaxed."""
+def _conclude(rows: dict[str, Any], info: dict[str, Any], data: Path, out: Path, as_json: bool, prior: str) -> None:
+    """Write values.csv and summary.json, and print; without `info` nothing was relaxed. `prior`: of disorder."""
     import json
 
     from genmat.cli import generation_runs as runs
@@ -151,7 +154,7 @@ def _conclude(rows: dict[str, Any], info: dict[str, Any], data: Path, out: Path,
     summaries = {name: summarise(found, test) for name, found in rows.items()}
     curves = {name: selection_curve(found) for name, found in rows.items()} if info else {}
     curves = {name: curve for name, curve in curves.items() if curve}
-    whole = {"command": typed(), **info, "columns": summaries, "selection": curves}
+    whole = {"command": typed(), **info, "disorder_prior": prior, "columns": summaries, "selection": curves}
     summary = out / "summary.json"
     summary.write_text(json.dumps(whole, indent=1, ensure_ascii=False, default=str), encoding="utf-8")
     if as_json:
@@ -160,6 +163,7 @@ def _conclude(rows: dict[str, Any], info: dict[str, Any], data: Path, out: Path,
     if info:
         print(f"{info['potential']}; hull {info['hull_source']}: {info['reference']}\n")
     table.show(summaries, relaxed=bool(info))
+    print(f"\ndisorder from composition, where {prior}")
     for name, curve in curves.items():
         print()
         table.show_selection(name, curve)

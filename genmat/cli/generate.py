@@ -26,6 +26,7 @@ def generate(
     temperature: opt.Temperature = 1.0,
     geometry_temperature: opt.GeometryTemperature = 0.7,
     top_p: opt.TopP = 1.0,
+    disorder_prior: opt.DisorderPrior = None,
     seed: opt.Seed = 0,
     json: opt.Json = False,
 ) -> None:
@@ -33,8 +34,10 @@ def generate(
     import time
 
     from genmat.cli.console import emit, note, progress
+    from genmat.cli.disorder import with_disorder
     from genmat.cli.pipelines import generate_candidates
     from genmat.cli.settings import Prompt, check_prompt
+    from genmat.data.disorder import check_prior, is_ordered
     from genmat.data.write import check_target, write_structures
 
     prompt = Prompt(
@@ -56,13 +59,17 @@ def generate(
     )
     check_prompt(prompt)
     check_target(out)
+    check_prior(disorder_prior)
     start = time.perf_counter()
     with progress() as shown:
         candidates = list(generate_candidates(prompt, shown))
     seconds = time.perf_counter() - start
+    candidates = with_disorder(candidates, disorder_prior)
+    ordered = sum(bool(is_ordered(candidate.results)) for candidate in candidates)
     written = write_structures(candidates, out)
     distinct = len({c.protostructure.label for c in candidates if c.protostructure is not None})
     if json:
-        emit({"out": out, "n": len(candidates), "written": written, "distinct": distinct, "seconds": round(seconds, 2)})
+        counts = {"n": len(candidates), "written": written, "distinct": distinct, "ordered": ordered}
+        emit({"out": out, **counts, "seconds": round(seconds, 2)})
     else:
-        note(f"{written} crystals ({distinct} distinct) in {seconds:.1f} s: {out}")
+        note(f"{written} crystals ({distinct} distinct, {ordered} likely ordered) in {seconds:.1f} s: {out}")

@@ -10,6 +10,7 @@ ROWS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("structurally valid, %", "share", ("sampled", "structurally_valid")),
     ("SMACT as published, %", "share", ("sampled", "smact_valid")),
     ("charge-balanced (ICSD states), %", "share", ("sampled", "charge_balanced")),
+    ("likely disordered, %", "share", ("sampled", "disordered")),
     ("unique by label, %", "share", ("sampled", "unique_label")),
     ("new templates, % of unique valid", "share", ("sampled", "new_templates")),
     ("P1, %", "share", ("sampled", "p1")),
@@ -50,6 +51,9 @@ def lines(summaries: Mapping[str, Mapping[str, Any]], relaxed: bool = True) -> l
         made.append([f"E HULL ≤ {threshold} eV/atom, %", *(_share(f["stable"]) for f in found)])
         for tier, known in (("training", "training"), ("all", "all of MP")):
             made.append([f"S.U.N., new to {known}", *(_share(f[tier]["sun"], count=True) for f in found)])
+            made.append(
+                [f"S.U.N.O, ordered besides, new to {known}", *(_share(f[tier]["ordered"], count=True) for f in found)]
+            )
             made.append([f"and not P1, new to {known}", *(_share(f[tier]["symmetric"], count=True) for f in found)])
         made.append(["and not P1, of relaxed (published)", *(_share(f["of_relaxed"]["symmetric"]) for f in found)])
     return made

@@ -51,4 +51,8 @@ MaxSteps = Annotated[int, typer.Option(help="Most steps of a relaxation.")]
 Rattle = Annotated[
     float, typer.Option(min=0, help="Before the stage free of symmetry, Å; 0 relaxes inside the symmetry alone.")
 ]
+DisorderPrior = Annotated[
+    float | None,
+    typer.Option(help="Share of disordered materials expected among such formulas, 0 to 1; default as trained (0.25)."),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: drop the campaign an earlier run left in --out.")]

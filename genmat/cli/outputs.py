@@ -30,6 +30,8 @@ COLUMNS = {
     "p_stable": 3,
     "unique": None,
     "novel": None,
+    "disorder_probability": 3,
+    "disorder_type": None,
     "failure": None,
     "doubt": None,
     "duplicate_of": None,
@@ -72,7 +74,7 @@ COLUMNS = {
 }
 """Columns of results.csv and the digits they are written with (eV/atom, eV/Å, Å, g/cm³)."""
 
-BEST = ("rank", "formula", "spacegroup", "n_atoms", "e_above_hull", "p_stable", "novel", "id")
+BEST = ("rank", "formula", "spacegroup", "n_atoms", "e_above_hull", "p_stable", "novel", "disorder_probability", "id")
 """Columns shown in the terminal."""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from genmat import __version__
 from genmat.campaign import Campaign, Stage
 from genmat.candidate import Candidate
+from genmat.cli.disorder import disorder_plan
 from genmat.cli.settings import MODEL, Prompt, Screening, check_prompt
 from genmat.errors import GenmatError
 
@@ -40,12 +41,14 @@ class Outcome:
     figures: dict[str, Any]
 
     def counts(self) -> dict[str, int]:
-        """How many candidates there are, were relaxed, are near the hull, and are new besides."""
+        """How many candidates there are, were relaxed, are near the hull, new besides, and then likely ordered."""
+        from genmat.data.disorder import is_ordered
         from genmat.screening.select import NEAR_HULL
 
         alive = [candidate for candidate in self.candidates if candidate.alive]
         near = [c for c in alive if c.results.get("e_above_hull", 9.0) <= NEAR_HULL and not c.results.get("doubt")]
         new = [c for c in near if c.results.get("novel") and c.results.get("unique") is not False]
+        ordered = [c for c in new if is_ordered(c.results)]
         relaxed = [candidate for candidate in self.candidates if "energy_per_atom" in candidate.results]
         return {
             "candidates": len(self.candidates),
@@ -53,6 +56,7 @@ class Outcome:
             "ranked": len(alive),
             "near_hull": len(near),
             "near_hull_novel_unique": len(new),
+            "near_hull_novel_unique_ordered": len(ordered),
         }
 
 
@@ -101,8 +105,9 @@ def run_screen(
     stages, hull, info = screening_stages(screening)
     candidates = read_source(source)
     settings = {"input": _digest(candidates), **screening.settings(), "potential_version": info["potential"]}
-    card = _run_card(command or "genmat screen", screening.seed, info)
-    plan = [_valid(), *stages, *_matching(screening), _rank(), *_vibrations(screening)]
+    disorder, told = disorder_plan(screening.disorder_prior)
+    card = _run_card(command or "genmat screen", screening.seed, {**info, **told})
+    plan = [_valid(), disorder, *stages, *_matching(screening), _rank(), *_vibrations(screening)]
     with Campaign.open(out, command="screen", settings=settings, fresh=fresh) as campaign:
         return _run(campaign, lambda: candidates, "read", plan, card, hull, MODEL, progress)
 
@@ -128,20 +133,13 @@ def run_discover(
     stages, hull, info = screening_stages(screening)
     settings = {**asdict(prompt), "relax": relax, **screening.settings(), "potential_version": info["potential"]}
     select = Stage("select", partial(select_stage, n=relax), "whole")
-    plan = [_valid(), *_matching(screening), select, *stages, *_matching(screening, "_relaxed"), _rank()]
+    disorder, told = disorder_plan(screening.disorder_prior)
+    plan = [_valid(), disorder, *_matching(screening), select, *stages, *_matching(screening, "_relaxed"), _rank()]
     plan += _vibrations(screening)
-    card = _run_card(command or "genmat discover", prompt.seed, {"model": prompt.model, **info})
+    card = _run_card(command or "genmat discover", prompt.seed, {"model": prompt.model, **info, **told})
     with Campaign.open(out, command="discover", settings=settings, fresh=fresh) as campaign:
-        return _run(
-            campaign,
-            lambda: generate_candidates(prompt, progress),
-            "generate",
-            plan,
-            card,
-            hull,
-            prompt.model,
-            progress,
-        )
+        source = partial(generate_candidates, prompt, progress)
+        return _run(campaign, source, "generate", plan, card, hull, prompt.model, progress)
 
 
 def stored_outcome(folder: Path) -> Outcome:

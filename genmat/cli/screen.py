@@ -26,6 +26,7 @@ def screen(
     phonons: opt.Phonons = 0,
     fmax: opt.Fmax = 0.05,
     max_steps: opt.MaxSteps = 200,
+    disorder_prior: opt.DisorderPrior = None,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,
@@ -37,7 +38,7 @@ def screen(
     from genmat.cli.summary import conclude, typed
 
     where = (processes(workers, ray), seed, python, ray, second, second_python, phonons)
-    screening = Screening(potential, reference, known, fmax, max_steps, *where)
+    screening = Screening(potential, reference, known, fmax, max_steps, *where, disorder_prior=disorder_prior)
     with progress() as shown:
         outcome = run_screen(path, out, screening, fresh=fresh, command=typed(), progress=shown)
     conclude(outcome, out, json)

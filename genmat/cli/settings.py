@@ -72,6 +72,8 @@ class Screening:
         second_python: interpreter of another environment in which that one runs.
         phonons: vibrations of so many of the best; a rerun may ask for more without starting over.
         rattle: of the free stage after the one inside the symmetry, Å; 0 skips that stage.
+        disorder_prior: share of disordered materials expected among formulas of whole amounts; None = as in the
+            training data of the disorder model.
     """
 
     potential: str = "chgnet"
@@ -87,6 +89,7 @@ class Screening:
     second_python: str | None = None
     phonons: int = 0
     rattle: float = 0.02
+    disorder_prior: float | None = None
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: everything but where it is computed, and no secret; of files, their content."""

@@ -36,6 +36,7 @@ def conclude(outcome: Outcome, out: Path, json: bool, best: int = 10) -> None:
         show_best(top, outputs.BEST)
     print(
         f"\n{counts['relaxed']} relaxed, {counts['near_hull']} within 50 meV/atom of the hull, "
-        f"{counts['near_hull_novel_unique']} of them new"
+        f"{counts['near_hull_novel_unique']} of them new (S.U.N.), "
+        f"{counts['near_hull_novel_unique_ordered']} of these likely ordered (S.U.N.O)"
     )
     print(f"report: {files['report.html']}   table: {files['results.csv']}   structures: {files['structures']}")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genmat.data.disorder import is_ordered
 from genmat.data.population import TIERS, TestSplit
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Judged:
         rmsd: Å from the sample to the relaxed crystal; None when they cannot be laid on each other.
         stayed: StructureMatcher says sample and relaxed crystal are the same.
         failure: why there is no energy.
+        disorder_probability, disorder_type: from composition (`genmat.data.disorder`), at the prior of the run.
     """
 
     id: str
@@ -86,6 +88,8 @@ class Judged:
     rmsd: float | None = None
     stayed: bool | None = None
     failure: str | None = None
+    disorder_probability: float | None = None
+    disorder_type: str | None = None
 
     def is_new(self, tier: str = "training") -> bool:
         """New, after relaxation, to a tier of known crystals (and so to the narrower ones)."""
@@ -148,8 +152,12 @@ def distance(ours: Sequence[float], theirs: np.ndarray) -> float | None:
     return float(wasserstein_distance(ours, theirs)) if len(ours) else None
 
 
-def sun(rows: Sequence[Judged], threshold: float, tier: str = "training", symmetric: bool = False) -> int:
-    """How many samples are stable, unique and new (and, if `symmetric`, not P1), all judged after relaxation.
+def sun(
+    rows: Sequence[Judged], threshold: float, tier: str = "training", symmetric: bool = False, ordered: bool = False
+) -> int:
+    """How many samples are stable, unique and new, all judged after relaxation.
+
+    If `symmetric`, P1 does not count; if `ordered` (S.U.N.O), what is likely disordered (`is_ordered`) does not.
 
     Stable: at most `threshold` eV/atom above the hull. Of several equal samples one counts, if any is stable.
     """
@@ -160,6 +168,7 @@ def sun(rows: Sequence[Judged], threshold: float, tier: str = "training", symmet
         and row.e_above_hull <= threshold
         and row.is_new(tier)
         and not (symmetric and row.spacegroup_relaxed == 1)
+        and not (ordered and not is_ordered({"disorder_probability": row.disorder_probability}))
     )
     return len({row.duplicate_of or row.id for row in good})
 
@@ -197,6 +206,7 @@ def summarise(rows: Sequence[Judged], test: TestSplit) -> dict[str, Any]:
                     tier: {
                         "sun": share(sun(rows, threshold, tier), n),
                         "symmetric": share(sun(rows, threshold, tier, symmetric=True), n),
+                        "ordered": share(sun(rows, threshold, tier, ordered=True), n),
                     }
                     for tier in TIERS
                 },
@@ -218,6 +228,9 @@ def _sampled(rows: Sequence[Judged], test: TestSplit) -> dict[str, Any]:
         "structurally_valid": share(sum(row.structurally_valid for row in rows), n),
         "smact_valid": share(sum(row.smact_valid for row in rows), n),
         "charge_balanced": share(sum(row.charge_balanced for row in rows), n),
+        "disordered": share(
+            sum(is_ordered({"disorder_probability": row.disorder_probability}) is False for row in rows), n
+        ),
         "unique_label": share(sum(row.label_first for row in rows), n),
         "new_templates": share(sum(bool(row.new_template_sampled) for row in first), len(first)),
         "p1": share(groups.count(1), n),

@@ -10,6 +10,8 @@ initCards();
 initTable();
 whenNear($("plot-hull"), initHulls);
 whenNear($("plot-histogram"), () => { drawHistogram(); themeListeners.push(drawHistogram); });
+if (anyDisorder) whenNear($("plot-disorder"), () => { drawDisorder(); themeListeners.push(drawDisorder); });
+else $("disorder-body").hidden = true;
 whenNear($("plot-spacegroups"), () => { drawSpacegroups(); themeListeners.push(drawSpacegroups); });
 document.querySelectorAll("[data-element]").forEach((node) =>
   node.addEventListener("click", () => filterElement(node.dataset.element)));

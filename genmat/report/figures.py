@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genmat.data.disorder import is_ordered
+
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
@@ -50,6 +52,9 @@ COLUMNS = (
     "free_energy_300K",
     "phonon_supercell",
     "phonon_reason",
+    "disorder_probability",
+    "disorder_type",
+    "disordered_relative",
     "decomposition",
     "chemsys",
     "origin",
@@ -90,6 +95,8 @@ def row(candidate: Candidate, shortlisted: bool) -> list[Any]:
         _number(results.get("min_frequency_commensurate_THz")),
         _number(results.get("free_energy_300K_per_atom")),
         *(_text(results.get(f"phonon_{key}")) for key in ("supercell", "reason")),
+        _number(results.get("disorder_probability")),
+        *(_text(results.get(key)) for key in ("disorder_type", "disordered_relative")),
         _text(results.get("decomposition")),
         "-".join(elements),
         str(candidate.origin),
@@ -134,6 +141,8 @@ def headline(candidates: Sequence[Candidate]) -> dict[str, Any]:
         "novel": sum(c.results.get("novel") is True and c.results.get("unique") is not False for c in candidates),
         "novelty_judged": any(c.results.get("novel") is not None for c in candidates),
         "shortlist": sum(map(on_shortlist, candidates)),
+        "ordered": sum(on_shortlist(c) and bool(is_ordered(c.results)) for c in candidates),
+        "disorder_told": any(is_ordered(c.results) is not None for c in candidates),
         "failed": sum(c.failure is not None for c in candidates),
     }
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
+from genmat.data.disorder import THRESHOLD
 from genmat.errors import GenmatError
 from genmat.report import figures
 from genmat.report.periodic import periodic_table
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
     from genmat.candidate import Candidate
 
 HERE = Path(__file__).parent
-SCRIPTS = ("dom.js", "scene.js", "doubt.js", "vibrations.js", "viewer.js", "charts.js", "hull.js", "table.js", "app.js")
+SCRIPTS = (
+    *("dom.js", "scene.js", "doubt.js", "vibrations.js", "disorder.js"),
+    *("viewer.js", "charts.js", "hull.js", "table.js", "app.js"),
+)
 """Page scripts, in the order they are joined into one."""
 
 STAGES = {
     "generate": ("Generated", "sentences sampled and turned into crystals"),
     "read": ("Read", "structures found in the input"),
     "valid": ("Physically possible", "distances, density, charge balance"),
+    "disorder": ("Disorder told", "probability and kind, from composition; nothing is dropped"),
     "unique": ("Unique", "one per composition and prototype"),
     "novel": ("New", "not among the known phases"),
     "valid_relaxed": ("Still possible", "distances and density after relaxation"),
@@ -121,6 +126,7 @@ def render(
         counts=counts,
         run=flatten(run),
         command=str(run.get("command", "")),
+        disorder=str(run.get("disorder", "from composition")),
         made=str(run.get("finished") or dt.datetime.now().astimezone().strftime("%d %B %Y, %H:%M")),
         funnel=funnel_steps(funnel),
         near_mev=round(1000 * figures.NEAR_HULL),
@@ -162,6 +168,7 @@ def page_data(
         "training": training,
         "hulls": figures.pack_hulls(hulls),
         "near": figures.NEAR_HULL,
+        "ordered": THRESHOLD,
     }
 
 

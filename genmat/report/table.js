@@ -16,6 +16,9 @@ const FIELDS = [
   ...(anyVibrations ? [{ key: "vibrations", title: "Vibrations", unit: "lowest, THz", value: (row) => row.min_frequency_exact,
     cell: (row) => [vibrationText(row), row.min_frequency_exact === null ? ""
       : el("span", { class: "why" }, number(row.min_frequency_exact, 2))] }] : []),
+  ...(anyDisorder ? [{ key: "disorder", title: "Disorder", unit: "probability", value: (row) => row.disorder_probability,
+    cell: (row) => [percent(row.disorder_probability), row.disorder_probability === null || isOrdered(row) ? ""
+      : el("span", { class: "why range" }, disorderText(row))] }] : []),
   { key: "spacegroup", title: "Space group", value: (row) => row.spacegroup,
     cell: (row) => [...spacegroup(row.spacegroup), row.spacegroup ? el("span", { class: "quiet" }, ` ${row.spacegroup}`) : ""] },
   { key: "n_atoms", title: "Atoms", numeric: true, value: (row) => row.n_atoms, cell: (row) => String(row.n_atoms ?? "–") },
@@ -40,6 +43,7 @@ const haystack = rows.map((row) => [row.id, row.formula, row.chemsys, row.origin
 const KINDS = {
   all: () => true,
   short: (row) => row.shortlisted,
+  ordered: (row) => row.shortlisted && isOrdered(row),
   near: (row) => row.e_above_hull !== null && row.e_above_hull <= data.near,
   alive: (row) => !row.failure,
   failed: (row) => Boolean(row.failure),

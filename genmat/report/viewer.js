@@ -102,6 +102,7 @@ function facts(row) {
     fact("Above hull", el("strong", {}, mev(row.e_above_hull)), " meV/atom"),
     ...doubtFacts(row),
     ...vibrationFacts(row),
+    ...disorderFacts(row),
     row.decomposition ? fact("Competes with", ...decomposition(row.decomposition)) : null,
     fact("Formation energy", number(row.formation_energy, 3), " eV/atom"),
     row.max_force === null ? null : fact("Largest force", number(row.max_force, 3), " eV/Å"),
@@ -195,6 +196,9 @@ function initCards() {
         ...(Math.abs(row.e_above_hull) < 0.0005 ? ["on the hull"] : [row.e_above_hull > 0 ? "above " : "below ",
           ...(row.decomposition ? decomposition(row.decomposition) : ["the hull"])])),
       row.p_stable === null ? null : el("span", { class: "card-note" }, el("b", {}, percent(row.p_stable)), " stable"),
+      row.disorder_probability === null ? null : el("span", { class: "card-note" },
+        el("b", {}, percent(isOrdered(row) ? 1 - row.disorder_probability : row.disorder_probability)),
+        isOrdered(row) ? " ordered" : " disordered"),
       el("span", { class: "sr" }, ". Show in the 3D viewer.")))));
   const first = chosen[0] || rows.find((row) => data.structures[row.index]) || rows[0];
   if (first) select(first);

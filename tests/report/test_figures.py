@@ -25,7 +25,7 @@ def test_rank_of_the_campaign_beats_the_energy(candidates):
 def test_headline_counts(candidates):
     assert figures.headline(candidates) == {
         "total": 8, "relaxed": 6, "with_hull": 6, "near_hull": 4, "novel": 4, "novelty_judged": True,
-        "shortlist": 2, "failed": 2,
+        "shortlist": 2, "ordered": 0, "disorder_told": False, "failed": 2,
     }  # fmt: skip
 
 
