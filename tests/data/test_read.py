@@ -190,8 +190,9 @@ def folder(tmp_path) -> Path:
 def test_folder_of_everything(folder):
     found = {c.id: c for c in read(folder)}
     alive = {name for name, c in found.items() if c.failure is None}
-    assert alive == {"a-x", "b-x", "y", "POSCAR"}
-    assert set(found) - alive == {"empty", "broken", "mixed", "noise", "cut", "bad", "vasp4"}
+    assert alive == {"a-x", "b-x", "y", "POSCAR", "mixed"}
+    assert [name for name in alive if found[name].disordered] == ["mixed"]
+    assert set(found) - alive == {"empty", "broken", "noise", "cut", "bad", "vasp4"}
     assert all(found[name].failure.startswith("read: ") for name in set(found) - alive)
     assert all("\n" not in c.failure for c in found.values() if c.failure)
     check(found["b-x"], RUTILE)
@@ -237,7 +238,7 @@ def test_wrong_paths_are_one_clear_line(tmp_path, make, message):
         ("x.jsonl", "\n\n", "holds no structures"),
         ("x.extxyz", "", "holds no structures"),
         ("x.cif", "not a cif", "x.cif: "),
-        ("x.cif", cif(MIXED).replace("0.5", "0.7"), "occupanc"),
+        ("x.cif", cif(MIXED).replace("0.5", "0.7"), "Occupancy 1.4"),
         ("x.vasp", "nothing", "x.vasp: "),
         ("x.json", "{}", "no structure in it"),
         ("x.zip", "no zip", "cannot be opened"),
