@@ -54,7 +54,7 @@ def scan(
 
     settings = ScanSettings(
         model=find_model(model),
-        elements=_elements(elements),
+        elements=elements_of(elements),
         required=tuple(required.split("-")) if required else (),
         prototypes=str(prototypes) if prototypes else None,
         keys=tuple(prototype or ()),
@@ -85,7 +85,7 @@ def scan(
     note(f"{len(table)} kept: {out / 'best.csv'}; `genmat screen {out / 'best.jsonl'} --out FOLDER` relaxes them")
 
 
-def _elements(text: str) -> tuple[str, ...]:
+def elements_of(text: str) -> tuple[str, ...]:
     """Symbols of a chemical system; `all` is hydrogen to bismuth without noble gases, technetium and promethium."""
     from genmat.crystal.composition import ELEMENTS
 

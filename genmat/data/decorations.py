@@ -16,7 +16,7 @@ from math import comb, gcd
 import numpy as np
 
 from genmat.crystal.composition import ATOMIC_NUMBER, ELEMENTS
-from genmat.crystal.slots import read_key, slots
+from genmat.crystal.slots import read_key, slots, unlikeness
 from genmat.data.prototypes import Prototypes, family
 from genmat.data.template_start import mendeleev
 from genmat.errors import GenmatError
@@ -94,8 +94,7 @@ class Decorations:
         placed = np.take_along_axis(choice, ways[index % len(ways)], axis=1)  # (B, k)
         if len(group) > 1:  # of equal placements the one most like the typical crystal, as in training
             wanted = np.array([mendeleev(ELEMENTS[z - 1]) for z in self.prototypes.elements[row]])
-            options = self._scale[placed][:, group]  # (B, G, k)
-            best = np.abs(options - wanted).sum(-1).argmin(1)
+            best = unlikeness(self._scale[placed][:, group], wanted).argmin(1)  # of (B, G)
             placed = np.take_along_axis(placed, group[best], axis=1)
         return self.numbers[placed]
 

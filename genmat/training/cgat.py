@@ -18,6 +18,7 @@ from genmat.data.prototypes import Prototypes
 from genmat.errors import GenmatError
 from genmat.modeling.cgat.configuration_cgat import CGATConfig
 from genmat.modeling.cgat.modeling_cgat import CGATModel
+from genmat.training.cgat_card import write_cgat_card
 from genmat.training.cgat_config import CGATTrainConfig
 from genmat.training.checkpoints import hours_spent, last_checkpoint
 from genmat.training.composition import AveragedWeights, Epochs, RowDataset, TableTrainer
@@ -133,6 +134,7 @@ def train_cgat(
     calibrate(model, table)
     figures["metrics"] = {split: evaluate(model, table, split) for split in ("val", "test")}
     save_cgat(model, out / "snapshot", figures)
+    write_cgat_card(out / "snapshot")
     return figures
 
 

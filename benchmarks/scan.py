@@ -1,0 +1,147 @@
+"""Throughput and memory of `genmat scan`, and whether what is killed or spread over a cluster ends the same.
+
+    python benchmarks/scan.py --n 100000 1000000 10000000          # CPU-seconds, decorations per second, largest RSS
+    python benchmarks/scan.py --n 100000 --kill                    # kill -9 twice, resume, compare byte for byte
+    python benchmarks/scan.py --n 1000000 --ray                    # two Ray actors, one killed, beside two processes
+
+Decorations are of prototypes with five atoms, elements hydrogen to bismuth. A scan is one process of one torch thread;
+its CPU time, start included, is what is divided by, and two cores are reckoned as twice one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from genmat.data.prototypes import load_prototypes
+from genmat.generation.sampler import find_model
+
+CODE = """
+import json, resource, sys, time
+from pathlib import Path
+from genmat.screening.scan import ScanSettings, scan
+asked, out, workers, ray = json.loads(sys.argv[1])
+asked = {k: tuple(v) if isinstance(v, list) else v for k, v in asked.items()}
+start = []
+def told(stage, done, total):
+    start.append((time.process_time(), time.monotonic(), done))
+    if ray == "die" and len(start) == 1 + total // asked["shard"] // 2:
+        import os, signal
+        from ray.util.state import list_actors
+        os.kill(next(a.pid for a in list_actors() if a.state == "ALIVE"), signal.SIGKILL)
+scan(ScanSettings(**asked), Path(out), workers=workers, ray="local" if ray else None, progress=told)
+own, children = (resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+print(json.dumps({
+    "cpu": own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime,
+    "scan_cpu": start[-1][0] - start[0][0], "scan_wall": start[-1][1] - start[0][1],
+    "judged": start[-1][2] - start[0][2], "rss_mb": max(own.ru_maxrss, children.ru_maxrss) / 1024}))
+"""
+
+
+def settings(options: argparse.Namespace, n: int) -> dict:
+    """What `ScanSettings` takes, JSON-able."""
+    table = load_prototypes()
+    keys = [key for key, proto in zip(table.keys, table.geometries, strict=True) if proto.n_atoms == options.atoms]
+    from genmat.cli.scan import elements_of
+
+    return {
+        "model": str(find_model(options.model)),
+        "elements": elements_of("all"),
+        "keys": keys,
+        "below": options.below,
+        "limit": 1000,
+        "shard": options.shard,
+        "sample": n,
+        "seed": 0,
+    }
+
+
+def start(asked: dict, out: Path, workers: int = 1, ray: str = "") -> subprocess.Popen:
+    """A scan in a process of its own."""
+    told = json.dumps([asked, str(out), workers, ray])
+    return subprocess.Popen([sys.executable, "-c", CODE, told], stdout=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen) -> dict:
+    """What the process printed last."""
+    output, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"the scan ended with {process.returncode}")
+    return json.loads(output.splitlines()[-1])
+
+
+def shards(out: Path) -> dict[str, bytes]:
+    """Files of a scan."""
+    return {path.name: path.read_bytes() for path in sorted((out / "shards").glob("*.parquet"))}
+
+
+def throughput(asked: dict, out: Path) -> dict:
+    """CPU-seconds, rate and memory of one undisturbed scan."""
+    found = finish(start(asked, out))
+    rate, steady = found["judged"] / found["cpu"], found["judged"] / found["scan_cpu"]
+    print(
+        f"{found['judged']:,} decorations of {len(asked['keys'])} prototypes: {found['cpu']:.1f} CPU-s, "
+        f"{rate:,.0f} per CPU-s with start, {steady:,.0f} without; on two cores {2 * rate:,.0f} and {2 * steady:,.0f} "
+        f"per second; largest RSS {found['rss_mb']:.0f} MB",
+        flush=True,
+    )
+    return {**found, "per_cpu_second": rate, "per_cpu_second_steady": steady}
+
+
+def killed(asked: dict, plain: Path, out: Path, times: int = 2) -> bool:
+    """Kill -9 at shard files, go on, compare with the undisturbed scan."""
+    total = len(shards(plain))
+    for k in range(times):
+        process = start(asked, out)
+        while process.poll() is None and len(shards(out)) < (k + 1) * total // (times + 1) + (k == 0):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        print(f"killed with {len(shards(out))} of {total} shards written", flush=True)
+    finish(start(asked, out))
+    return shards(out) == shards(plain)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, nargs="+", default=[100_000])
+    parser.add_argument("--model", default="cgat")
+    parser.add_argument("--atoms", type=int, default=5)
+    parser.add_argument("--shard", type=int, default=25_000)
+    parser.add_argument("--below", type=float, default=0.05)
+    parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--ray", action="store_true")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    results: dict = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for n in options.n:
+            asked, plain = settings(options, n), Path(scratch) / f"plain-{n}"
+            results[str(n)] = throughput(asked, plain)
+            if options.kill:
+                results[str(n)]["killed_equal"] = killed(asked, plain, Path(scratch) / f"killed-{n}")
+                print(f"killed twice and resumed: {'equal' if results[str(n)]['killed_equal'] else 'DIFFERENT'}")
+            if options.ray:
+                local = finish(start(asked, Path(scratch) / f"two-{n}", 2))
+                spread = finish(start(asked, Path(scratch) / f"ray-{n}", 2, "die"))
+                same = shards(Path(scratch) / f"ray-{n}") == shards(plain) == shards(Path(scratch) / f"two-{n}")
+                results[str(n)] |= {"ray_wall": spread["scan_wall"], "two_wall": local["scan_wall"], "ray_equal": same}
+                print(
+                    f"two Ray actors, one killed: {spread['scan_wall']:.1f} s, two processes "
+                    f"{local['scan_wall']:.1f} s; {'equal' if same else 'DIFFERENT'}"
+                )
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
