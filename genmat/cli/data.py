@@ -58,6 +58,25 @@ def verified(
 
 
 @app.command()
+def relaxed(
+    scan: Annotated[Path, typer.Argument(help="best.csv of a scan (or of a random draw).")],
+    campaign: Annotated[Path, typer.Argument(help="Folder of the `genmat screen` run that relaxed it.")],
+    out: Annotated[Path, typer.Option(help="Table (Parquet) for `also` in a training configuration.")],
+    json: opt.Json = False,
+) -> None:
+    """What relaxation made of scanned decorations, good and bad, as a table to train the scanning network on."""
+    from genmat.cli.console import emit, note
+    from genmat.data.relaxed import write_relaxed
+    from genmat.screening.reference import element_references
+
+    rows = write_relaxed(scan, campaign, out, element_references()["mu"])
+    if json:
+        emit({"out": out, "rows": rows})
+    else:
+        note(f"{rows:,} crystals: {out}")
+
+
+@app.command()
 def prototypes(
     out: Annotated[Path, typer.Argument(help="Table of prototypes (npz), for `genmat scan --prototypes`.")],
     root: Root = None,

@@ -142,7 +142,9 @@ def _label(row: Any) -> str:
         return ""
 
 
-def load_crystals(shared: Path, cache_dir: Path | None = None, prototypes: Prototypes | None = None) -> CrystalTable:
+def load_crystals(
+    shared: Path, cache_dir: Path | None = None, prototypes: Prototypes | None = None, also: Sequence[Path] = ()
+) -> CrystalTable:
     """The labelled crystals of the Materials Project table.
 
     Shells are those of a typical member of the training split. Where the only one is the crystal itself, or there is
@@ -151,14 +153,19 @@ def load_crystals(shared: Path, cache_dir: Path | None = None, prototypes: Proto
     Args:
         shared: folder of the shared data.
         prototypes: mined from the training split; default the shipped ones.
+        also: tables of relaxed decorations (`genmat.data.relaxed`) for the training split. Those of formulas in val or
+            test are left out.
     """
     import pandas as pd
 
     source = shared / SOURCE
-    labels = np.array(read_labels(source, cache_dir), dtype=object)
-    rows = pd.read_parquet(source, columns=COLUMNS)
-    good = rows.formation_energy_per_atom.notna().to_numpy() & (labels != "")
-    return crystal_table(rows[good].reset_index(drop=True), labels[good].tolist(), prototypes or load_prototypes())
+    rows = pd.read_parquet(source, columns=COLUMNS).assign(label=read_labels(source, cache_dir))
+    held = set(rows.formula[rows.split != "train"])
+    for path in also:
+        more = pd.read_parquet(path)
+        rows = pd.concat([rows, more[~more.formula.isin(held)]], ignore_index=True)
+    rows = rows[rows.formation_energy_per_atom.notna() & (rows.label != "")].reset_index(drop=True)
+    return crystal_table(rows, rows.label.tolist(), prototypes or load_prototypes())
 
 
 def mine_prototypes(shared: Path, cache_dir: Path | None = None) -> Prototypes:

@@ -127,7 +127,8 @@ def train_cgat(
     Returns:
         The figures of the run, also in `out/snapshot/figures.json`.
     """
-    table = table or load_crystals(shared_folder(), prototypes=prototypes)
+    if table is None:
+        table = load_crystals(shared_folder(), prototypes=prototypes, also=[Path(path) for path in config.also])
     model, run = fit_cgat(config, table, out, start=start_folder(config.start), resume=resume, track=track)
     figures = {"name": config.name, "config": config.model_dump(mode="json"), **run}
     figures["rows"] = {split: len(table.rows(split)) for split in ("train", "val", "test")}

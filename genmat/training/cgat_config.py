@@ -38,7 +38,7 @@ class CGATTrainConfig(Strict):
     Attributes:
         name: of the snapshot, `models/<name>`.
         seed: of weights, order and dropout.
-        also: tables of further crystals for the training split, relaxed decorations, such as `genmat scan` finds.
+        also: tables of relaxed decorations (`genmat data relaxed`) for the training split: what scans got wrong.
         start: snapshot the weights start from, or none.
         average: decay per step of the running average of the weights that is kept in the end.
         threads: torch threads.
