@@ -14,6 +14,7 @@ from genmat.crystal.shells import RANKS, site_symmetries
 from genmat.data.composition_tables import element_features
 from genmat.data.crystal_table import CrystalCollator, CrystalTable, load_crystals
 from genmat.data.graph_predict import energy_scores, fit_quantiles, n_elements, predict_rows
+from genmat.data.property_table import load_property
 from genmat.data.prototypes import Prototypes
 from genmat.errors import GenmatError
 from genmat.modeling.cgat.configuration_cgat import CGATConfig
@@ -25,6 +26,7 @@ from genmat.training.composition import AveragedWeights, Epochs, RowDataset, Tab
 from genmat.training.composition_runs import shared_folder, start_folder
 from genmat.training.trainer import training_arguments
 
+VOLUME = 20.0  # Å³/atom, where none is known
 RIDGE = 3.0  # crystals' worth of pull of an element's reference to the mean
 
 
@@ -33,9 +35,11 @@ def references(table: CrystalTable, rows: np.ndarray) -> tuple[np.ndarray, float
 
     The scale is half the spread between the 16th and 84th percentile of the energies that are left, eV/atom.
     """
-    shares, energy, volume = table.shares(rows), table.labels["energy"][rows], table.labels["volume"][rows]
+    shares, energy = table.shares(rows), table.labels["energy"][rows]
     normal = shares.T @ shares + RIDGE * np.eye(shares.shape[1])
-    found = [np.linalg.solve(normal, shares.T @ (y - y.mean())) + y.mean() for y in (energy, volume)]
+    found = []
+    for y in (energy, np.nan_to_num(table.labels["volume"][rows], nan=VOLUME)):
+        found.append(np.linalg.solve(normal, shares.T @ (y - y.mean())) + y.mean())
     low, high = np.quantile(energy - shares @ found[0], [0.16, 0.84])
     return np.stack(found, axis=1), float(high - low) / 2
 
@@ -127,15 +131,18 @@ def train_cgat(
     Returns:
         The figures of the run, also in `out/snapshot/figures.json`.
     """
-    if table is None:
+    if table is None and config.table == "mp":
         table = load_crystals(shared_folder(), prototypes=prototypes, also=[Path(path) for path in config.also])
+    elif table is None:
+        table = load_property(shared_folder(), config.table, config.rows, prototypes=prototypes)
     model, run = fit_cgat(config, table, out, start=start_folder(config.start), resume=resume, track=track)
     figures = {"name": config.name, "config": config.model_dump(mode="json"), **run}
     figures["rows"] = {split: len(table.rows(split)) for split in ("train", "val", "test")}
     calibrate(model, table)
     figures["metrics"] = {split: evaluate(model, table, split) for split in ("val", "test")}
     save_cgat(model, out / "snapshot", figures)
-    write_cgat_card(out / "snapshot")
+    if config.table == "mp":
+        write_cgat_card(out / "snapshot")
     return figures
 
 
@@ -154,8 +161,9 @@ def evaluate(model: CGATModel, table: CrystalTable, split: str) -> dict[str, Any
     found, labels = predict_rows(model, table, rows), {name: v[rows] for name, v in table.labels.items()}
     scores = energy_scores(found, labels["energy"], n_elements(table, rows), model.config.quantiles)
     known = ~np.isnan(labels["above_hull"])
-    scores["above_hull_mae"] = float(np.abs(found["above_hull"] - labels["above_hull"])[known].mean())
-    scores["volume_mape"] = float(np.abs(found["volume"] / labels["volume"] - 1).mean())
+    if known.any():
+        scores["above_hull_mae"] = float(np.abs(found["above_hull"] - labels["above_hull"])[known].mean())
+        scores["volume_mape"] = float(np.nanmean(np.abs(found["volume"] / labels["volume"] - 1)))
     unseen = np.array([not table.graphs[g].counts.any() for g in table.graph[rows]])
     error = np.abs(found["energy"] - labels["energy"])
     scores["without_shells"] = {"n": int(unseen.sum()), "mae": float(error[unseen].mean()) if unseen.any() else None}

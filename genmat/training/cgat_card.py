@@ -69,7 +69,8 @@ def render(figures: dict[str, Any], scores: dict[str, Any]) -> str:
 
 def training_table(figures: dict[str, Any]) -> str:
     """What training measured."""
-    lines = ["| formation energy, eV/atom | MAE | median | RMSE | 90 % intervals cover | crystals |", "|---" * 6 + "|"]
+    what = "formation energy, eV/atom" if figures["config"].get("table", "mp") == "mp" else figures["config"]["table"]
+    lines = [f"| {what} | MAE | median | RMSE | 90 % intervals cover | crystals |", "|---" * 6 + "|"]
     for split in ("val", "test"):
         s = figures["metrics"][split]
         errors = " | ".join(f"{s[key]:.4f}" for key in ("mae", "median", "rmse"))

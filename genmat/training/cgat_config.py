@@ -33,11 +33,14 @@ class CGATModelConfig(Strict):
 
 
 class CGATTrainConfig(Strict):
-    """One training run on the labelled crystals of the Materials Project table.
+    """One training run.
 
     Attributes:
         name: of the snapshot, `models/<name>`.
         seed: of weights, order and dropout.
+        table: `mp`, the labelled crystals of the Materials Project, or a small task whose target takes the place of the
+            formation energy (`genmat.data.property_table`).
+        rows: of a small task, training crystals used; None = all.
         also: tables of relaxed decorations (`genmat data relaxed`) for the training split: what scans got wrong.
         start: snapshot the weights start from, or none.
         average: decay per step of the running average of the weights that is kept in the end.
@@ -46,6 +49,8 @@ class CGATTrainConfig(Strict):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     seed: int = 0
+    table: Literal["mp", "phonons", "dielectric", "log_kvrh", "log_gvrh"] = "mp"
+    rows: int | None = Field(None, ge=1)
     also: tuple[str, ...] = ()
     start: str | None = None
     model: CGATModelConfig
