@@ -22,7 +22,7 @@ from genmat.data.crystal_table import label_table, pack
 from genmat.data.decorations import Decorations, decorations
 from genmat.data.graph_predict import load_graph_model, predict_rows
 from genmat.data.prototypes import SHIPPED, load_prototypes
-from genmat.errors import GenmatError
+from genmat.errors import GenmatError, RunError
 from genmat.screening.hull import ReferenceHull
 from genmat.screening.phases import Rows, group_phases
 
@@ -355,6 +355,7 @@ def _pool(
     settings: ScanSettings, phases: tuple[list[str], list[float]], missing: list[int], workers: int
 ) -> Iterator[tuple[int, pd.DataFrame]]:
     """Shards from processes, a few handed out ahead."""
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -365,7 +366,10 @@ def _pool(
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 running |= {pool.submit(_one, number) for number, _ in zip(todo, range(1), strict=False)}
-                yield future.result()
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    raise RunError("scan: a worker process died; the same command goes on, with --workers 1") from None
 
 
 def merge(folder: Path, numbers: list[int], limit: int) -> pd.DataFrame:
