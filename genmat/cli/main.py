@@ -16,7 +16,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import typer
 
 from genmat import __version__
-from genmat.cli import data, discover, doctor, evaluate, extract, generate, predict, report, scan, screen, train
+from genmat.cli import data, discover, doctor, evaluate, extract, generate, order, predict, report, scan, screen, train
 from genmat.errors import GenmatError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command()(discover.discover)
 app.command()(generate.generate)
 app.command()(screen.screen)
 app.command()(scan.scan)
+app.command()(order.order)
 app.command()(train.train)
 app.command()(extract.extract)
 app.command()(report.report)
