@@ -118,6 +118,10 @@ def ensemble(structure: Structure, parent: Parent, max_atoms: int, most: int = M
         best = Ensemble(parent, merge, cells, target_counts(parent, cells), members, cells % step == 0)
     if best is None:
         raise GenmatError(f"{structure.composition.reduced_formula}: {sizes[0]} cells have {reason}; raise --most")
+    if len(best.members) < 2:
+        raise GenmatError(
+            f"{structure.composition.reduced_formula}: one ordering only in {best.cells} cells; raise --max-atoms"
+        )
     return best
 
 
