@@ -361,11 +361,11 @@ def _pool(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     todo = iter(missing)
     with ProcessPoolExecutor(workers, get_context("spawn"), _start, (settings, phases)) as pool:
-        running = {pool.submit(_one, number) for number, _ in zip(todo, range(2 * workers), strict=False)}
+        running = {pool.submit(_one, number) for _, number in zip(range(2 * workers), todo, strict=False)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                running |= {pool.submit(_one, number) for number, _ in zip(todo, range(1), strict=False)}
+                running |= {pool.submit(_one, number) for _, number in zip(range(1), todo, strict=False)}
                 try:
                     yield future.result()
                 except BrokenProcessPool:

@@ -88,7 +88,7 @@ def test_softmax_over_pairs_is_the_one_over_edges(model) -> None:
     weight = counts[0] * single.exp()
     edges = weight / weight.sum((-1, -2), keepdim=True)
     assert torch.allclose(pairs, edges.sum(-1), atol=1e-5)
-    heard = torch.einsum("hij,hijs->his", pairs, layer.edges[0])
+    heard = torch.einsum("hij,hijs->his", pairs, layer.edges)
     assert torch.allclose(heard, torch.einsum("hijr,irs->his", edges, shells[0]), atol=1e-4)
 
 

@@ -48,26 +48,38 @@ class LayerGraph:
     Attributes:
         bias: (P, H, N, N) logarithm of the weights of the shells orbit i shares with orbit j.
         gate: (P, H, N, N) factor on what j says to i.
-        edges: (P, H, N, N, s) mean embedding of the shells they share.
+        weight: (P, N, H, R + 1) of each shell.
+        edges: of a single prototype, (H, N, N, s) mean embedding of the shells i and j share; else None.
     """
 
     bias: torch.Tensor
     gate: torch.Tensor
-    edges: torch.Tensor
+    weight: torch.Tensor
+    edges: torch.Tensor | None
 
 
 @dataclass
 class Prepared:
-    """Prototypes as one member sees them: `nodes` (P, N, d), `share` (P, N) of the atoms, one `LayerGraph` a layer."""
+    """Prototypes as one member sees them.
+
+    Attributes:
+        nodes: (P, N, d).
+        share: (P, N) of the atoms.
+        shells: (P, N, R + 1, s) embeddings; the last shell is all that lies beyond the others.
+        counts: (P, N, N, R + 1) atoms in them.
+        layers: what each layer needs.
+    """
 
     nodes: torch.Tensor
     share: torch.Tensor
+    shells: torch.Tensor
+    counts: torch.Tensor
     layers: list[LayerGraph]
 
     def pick(self, index: torch.Tensor) -> "Prepared":
         """The prototypes (B,) of a batch."""
-        layers = [LayerGraph(g.bias[index], g.gate[index], g.edges[index]) for g in self.layers]
-        return Prepared(self.nodes[index], self.share[index], layers)
+        layers = [LayerGraph(g.bias[index], g.gate[index], g.weight[index], None) for g in self.layers]
+        return Prepared(self.nodes[index], self.share[index], self.shells[index], self.counts[index], layers)
 
 
 class ShellAttention(nn.Module):
@@ -89,24 +101,28 @@ class ShellAttention(nn.Module):
         The last shell is all that lies beyond the others: every orbit hears of every other.
         """
         weight = self.shell_bias(shells).clamp(-10, 10).exp()  # (P, N, R + 1, H)
-        weight = counts[:, None] * weight.permute(0, 3, 1, 2)[:, :, :, None]  # (P, H, N, N, R + 1)
-        total = weight.sum(-1)  # (P, H, N, N)
-        weight = weight / total.clamp(min=1e-20)[..., None]
-        gate = self.shell_gate(shells).permute(0, 3, 1, 2)  # (P, H, N, R + 1)
-        gate = 1 + (weight @ gate[..., None])[..., 0]  # (P, H, N, N)
-        return LayerGraph(total.clamp(min=1e-20).log(), gate, weight @ shells[:, None])
+        sums = counts @ torch.cat([weight, weight * self.shell_gate(shells)], dim=-1)  # (P, N, N, 2 H)
+        total, gated = sums.permute(0, 3, 1, 2).chunk(2, dim=1)  # (P, H, N, N)
+        total = total.clamp(min=1e-20)
+        weight = weight.transpose(2, 3)  # (P, N, H, R + 1)
+        edges = None
+        if len(shells) == 1:
+            shared = weight[0].transpose(0, 1)[:, :, None] * counts[0] / total[0][..., None]  # (H, N, N, R + 1)
+            edges = shared @ shells[0]
+        return LayerGraph(total.log(), 1 + gated / total, weight, edges)
 
-    def forward(self, x: torch.Tensor, graph: LayerGraph) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, graph: LayerGraph, shells: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         """(B, N, d) -> (B, N, d)."""
         b, n, d = x.shape
         q, k, v = self.query_key_value(self.attention_norm(x)).view(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         logits = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + graph.bias  # (B, H, N, N)
         attention = logits.softmax(-1)
         said = ((attention * graph.gate) @ v).transpose(1, 2).reshape(b, n, d)  # (B, N, d)
-        if len(graph.edges) == 1:  # one prototype: a product of matrices for each of its pairs
-            heard = torch.einsum("bhij,hijs->bihs", attention, graph.edges[0])  # (B, N, H, s)
+        if graph.edges is not None:  # one prototype: a product of matrices for each of its pairs
+            heard = torch.einsum("bhij,hijs->bihs", attention, graph.edges)  # (B, N, H, s)
         else:
-            heard = torch.einsum("bhij,bhijs->bihs", attention, graph.edges)
+            single = (attention * (-graph.bias).exp()).transpose(1, 2)  # (B, N, H, N), of one neighbour of weight one
+            heard = ((single @ counts) * graph.weight) @ shells  # (B, N, H, s)
         y = self.out(said) + self.of_edges(heard.reshape(b, n, -1))
         x = x + F.dropout(y, self.dropout, self.training)
         y = self.down(F.gelu(self.up(self.feed_norm(x))))
@@ -171,7 +187,7 @@ class Member(nn.Module):
         group = self.spacegroup(spacegroup) + self.size(atoms.sum(-1).long().clamp(max=63))
         nodes = nodes + self.of_shells(near) + group[:, None]
         counts = torch.cat([counts, rest], dim=-1)
-        return Prepared(nodes, share, [block.prepare(shells, counts) for block in self.encoder])
+        return Prepared(nodes, share, shells, counts, [block.prepare(shells, counts) for block in self.encoder])
 
     def waves(self, distances: torch.Tensor) -> torch.Tensor:
         """Radial functions of a shell's distance (P, N, R), itself and over that of the first -> (P, N, R, 2 waves)."""
@@ -192,7 +208,7 @@ class Member(nn.Module):
         mean = (share[:, None] @ own)[:, 0]  # (B, d)
         x = F.dropout(own + graph.nodes, self.config.dropout, self.training)
         for block, layer in zip(self.encoder, graph.layers, strict=True):
-            x = block(x, layer)  # (B, N, d)
+            x = block(x, layer, graph.shells, graph.counts)  # (B, N, d)
         score = (self.pool_key(x) * self.pool_query(mean)[:, None]).sum(-1) * x.shape[-1] ** -0.5  # (B, N)
         weight = (score + share.clamp(min=1e-20).log()).softmax(-1)
         y = self.of_mean((share[:, None] @ x)[:, 0]) + self.of_pool((weight[:, None] @ x)[:, 0])  # (B, d)
