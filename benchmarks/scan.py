@@ -56,6 +56,7 @@ def settings(options: argparse.Namespace, n: int) -> dict:
         "elements": elements_of("all"),
         "keys": keys,
         "below": options.below,
+        "reference": str(options.reference) if options.reference else None,
         "limit": 1000,
         "shard": options.shard,
         "sample": n,
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("--atoms", type=int, default=5)
     parser.add_argument("--shard", type=int, default=25_000)
     parser.add_argument("--below", type=float, default=0.05)
+    parser.add_argument("--reference", type=Path, help="hull of DFT formation energies; default the network's own")
     parser.add_argument("--kill", action="store_true")
     parser.add_argument("--ray", action="store_true")
     parser.add_argument("--json", type=Path)
