@@ -7,6 +7,7 @@ from math import comb
 
 import numpy as np
 import pytest
+from mixed_crystals import real_structures
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
@@ -89,6 +90,27 @@ def test_the_largest_set_within_bounds():
     assert (bronze.cells, bronze.atoms, bronze.sites) == (2, 9, 2)
     with pytest.raises(GenmatError, match="max-atoms"):
         ensemble(PEROVSKITE, parent_of(PEROVSKITE), max_atoms=4)
+
+
+def test_fractions_that_never_come_out_whole():
+    odd = ensemble(alloy(0.35), parent_of(alloy(0.35)), max_atoms=6, most=150)
+    assert not odd.exact and odd.cells == 6 and odd.counts == ((4, 2),)
+
+
+def test_real_disordered_crystals(shared):
+    """Most small crystals of SuperCon3D have orderings, with the elements of their parent; the others say why not."""
+    done, reasons = 0, []
+    for name, structure in real_structures(shared, 6, every=8):
+        try:
+            given = ensemble(structure, parent_of(structure), max_atoms=12, most=40)
+        except GenmatError as error:
+            reasons.append(str(error))
+            continue
+        elements = {e.symbol for e in structure.composition}
+        assert len({o.id for o in given.members}) == len(given.members) > 1, name
+        assert {e.symbol for e in decorated(given.parent, given.members[0]).composition} == elements, name
+        done += 1
+    assert done >= 10 and done > 2 * len(reasons), reasons
 
 
 def test_what_cannot_be_ordered():

@@ -99,7 +99,9 @@ def ensemble(structure: Structure, parent: Parent, max_atoms: int, most: int = M
     merge = mixing(structure)
     largest = max_atoms // len(parent.coords)
     step = parent.commensurate
-    sizes = list(range(step, largest + 1, step)) or list(range(1, largest + 1))[-1:]
+    whole = list(range(step, largest + 1, step))
+    # where no size makes the fractions whole, the largest comes nearest to them
+    sizes = whole or list(range(largest, 0, -1))
     if not sizes:
         raise GenmatError(
             f"{structure.composition.reduced_formula}: {len(parent.coords)} sites in the primitive cell, more than "
@@ -111,11 +113,11 @@ def ensemble(structure: Structure, parent: Parent, max_atoms: int, most: int = M
         try:
             members = _members(parent, cells, most)
         except GenmatError as error:
-            reason = str(error)
+            reason, members = str(error), None
+        if members is not None:
+            best = Ensemble(parent, merge, cells, target_counts(parent, cells), members, cells % step == 0)
+        if (members is None) == bool(whole):  # the next is larger and has more, or this one is the largest that fits
             break
-        if members is None:
-            break
-        best = Ensemble(parent, merge, cells, target_counts(parent, cells), members, cells % step == 0)
     if best is None:
         raise GenmatError(f"{structure.composition.reduced_formula}: {sizes[0]} cells have {reason}; raise --most")
     if len(best.members) < 2:

@@ -30,8 +30,9 @@ class Thermodynamics:
         share: at each temperature, the entropy's way from that of the ground state's images (0) to that of all
             decorations alike (1).
         half: K at which the share is one half; None when it is not reached below 2000 K.
-        limit: k per shared site, entropy of all decorations of this supercell alike.
-        ideal: k per shared site, ideal mixing; ``limit`` stays below it because the supercell is small.
+        limit: k per shared site, entropy of all decorations alike. Supercells of every shape count, so that in small
+            ones it lies above that of ideal mixing; shares are of this limit.
+        ideal: k per shared site, ideal mixing.
     """
 
     gap: float
