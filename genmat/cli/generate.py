@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from genmat.cli import options as opt
+
+if TYPE_CHECKING:
+    from genmat.candidate import Candidate
 
 
 def generate(
@@ -27,6 +30,7 @@ def generate(
     geometry_temperature: opt.GeometryTemperature = 0.7,
     top_p: opt.TopP = 1.0,
     disorder_prior: opt.DisorderPrior = None,
+    only_new: Annotated[bool, typer.Option("--only-new", help="Keep what no table knows, and each once.")] = False,
     seed: opt.Seed = 0,
     json: opt.Json = False,
 ) -> None:
@@ -64,6 +68,8 @@ def generate(
     with progress() as shown:
         candidates = list(generate_candidates(prompt, shown))
     seconds = time.perf_counter() - start
+    if only_new:
+        candidates = unknown(candidates)
     candidates = with_disorder(candidates, disorder_prior)
     ordered = sum(bool(is_ordered(candidate.results)) for candidate in candidates)
     written = write_structures(candidates, out)
@@ -73,3 +79,16 @@ def generate(
         emit({"out": out, **counts, "seconds": round(seconds, 2)})
     else:
         note(f"{written} crystals ({distinct} distinct, {ordered} likely ordered) in {seconds:.1f} s: {out}")
+
+
+def unknown(candidates: list[Candidate]) -> list[Candidate]:
+    """Candidates whose protostructure is in none of the shipped tables, the first of each."""
+    from genmat.crystal.matching import KnownPhases
+
+    known, seen, kept = KnownPhases.shipped(), set(), []
+    for candidate in candidates:
+        label = candidate.protostructure.label if candidate.protostructure is not None else None
+        if label is not None and label not in seen and not known.has_label(label):
+            kept.append(candidate)
+        seen.add(label)
+    return kept
