@@ -39,6 +39,7 @@ def discover(
     fmax: opt.Fmax = 0.05,
     max_steps: opt.MaxSteps = 200,
     disorder_prior: opt.DisorderPrior = None,
+    disordered: opt.Disordered = None,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,
@@ -67,7 +68,9 @@ def discover(
         seed,
     )
     where = (processes(workers, ray), seed, python, ray, second, second_python, phonons)
-    screening = Screening(potential, reference, known, fmax, max_steps, *where, disorder_prior=disorder_prior)
+    screening = Screening(
+        potential, reference, known, fmax, max_steps, *where, disorder_prior=disorder_prior, disordered=disordered
+    )
     note(f"generating {n} crystals, relaxing {relax} of them with {potential}; results go to {out}")
     with progress() as shown:
         outcome = run_discover(prompt, relax, out, screening, fresh=fresh, command=typed(), progress=shown)

@@ -29,6 +29,26 @@ def disorder_plan(prior: float | None) -> tuple[Stage, dict[str, str]]:
     return Stage("disorder", work, "whole"), {"disorder": told}
 
 
+def parents_plan(path: str | None) -> tuple[list[Stage], dict[str, str]]:
+    """The stage that finds the known disordered phase a candidate only orders, where such phases are given.
+
+    Raises:
+        GenmatError: nothing disordered in the file.
+    """
+    if path is None:
+        return [], {}
+    from genmat.crystal.parents import disordered_parent_stage
+    from genmat.data.known_disordered import read_disordered
+
+    phases = read_disordered(path)
+
+    def known(candidate: Candidate) -> str | None:
+        return "orders a known disordered phase" if candidate.results.get("disordered_parent") else None
+
+    stage = Stage("disordered_parent", partial(disordered_parent_stage, parents=phases), "each", known)
+    return [stage], {"disordered_phases": f"{len(phases)} known, from {phases.source}"}
+
+
 def model_folder() -> Path:
     """Folder of the disorder model."""
     from genmat.generation.sampler import find_model

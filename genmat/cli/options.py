@@ -55,4 +55,8 @@ DisorderPrior = Annotated[
     float | None,
     typer.Option(help="Share of disordered materials expected among such formulas, 0 to 1; default as trained (0.25)."),
 ]
+Disordered = Annotated[
+    str | None,
+    typer.Option(help="File of known disordered phases: candidates that only order one of them are told so."),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: drop the campaign an earlier run left in --out.")]

@@ -32,6 +32,7 @@ COLUMNS = {
     "novel": None,
     "disorder_probability": 3,
     "disorder_type": None,
+    "disordered_parent": None,
     "failure": None,
     "doubt": None,
     "duplicate_of": None,

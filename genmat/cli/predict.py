@@ -68,10 +68,16 @@ def disorder(
         float | None,
         typer.Option(help="Expected share of disordered compositions among formulas like these; default as trained."),
     ] = None,
+    structure: Annotated[
+        Path | None, typer.Option(help="Crystals instead of formulas (file or folder): which sites mix, and with what.")
+    ] = None,
     model: ReaderModel = None,
     json: opt.Json = False,
 ) -> None:
     """Probability of disorder, and its type: substitutional (S), vacancies (V), both (M), or ordered (O)."""
+    if structure is not None:
+        _sites(structure, [*(formulas or []), *([str(file)] if file else [])], model, prior, json)
+        return
 
     def rows(reader: Any, compositions: list) -> list[dict[str, Any]]:
         from genmat.data.composition_predict import disorder_rows
@@ -84,6 +90,56 @@ def disorder(
         return told if row["whole"] else told + "; fractional as written"
 
     _run("disorder", model, formulas, file, rows, line, json)
+
+
+def _sites(path: Path, more: list[str], model: str | None, prior: float | None, json: bool) -> None:
+    """Disorder of the crystals of a file, and how likely each orbit of theirs is mixed."""
+    from genmat.cli.console import emit_list, note
+    from genmat.data.composition_predict import load_reader
+    from genmat.data.mixing import crystal_rows, load
+    from genmat.data.read import read_candidates
+    from genmat.errors import GenmatError
+
+    if more:
+        raise GenmatError(f"--structure: tells of the crystals of one file alone; ask for {more[0]} by itself")
+    folder = _reader_folder("disorder", model)
+    done = crystal_rows(list(read_candidates(path)), load_reader(folder), load(folder), prior)
+    if json:
+        emit_list(done)
+        return
+    for row in done:
+        if "error" in row:
+            note(f"failed: {row['id']}: {row['error']}")
+            continue
+        print(f"{row['id']}, {row['formula']}: disordered {row['disorder_probability']:.2f}; prior {row['prior']:.2f}")
+        for site in row["sites"]:
+            orbit = f"{site['multiplicity']}{site['letter']}"
+            partners, dopants = (
+                ", ".join(f"{p['element']} {p['share']:.2f}" for p in site[key]) for key in ("partners", "dopants")
+            )
+            with_whom = f"with {partners or 'nothing known'}; dopants {dopants or 'unknown'}"
+            print(f"  {site['element']:2} {orbit:>5}  {site['probability']:.2f}  {with_whom}")
+
+
+def _reader_folder(default: str, model: str | None) -> Path:
+    """Folder of the model asked for.
+
+    Raises:
+        GenmatError: it is of another kind.
+    """
+    import json
+
+    from genmat.errors import GenmatError
+    from genmat.generation.sampler import find_model
+
+    folder = Path(find_model(model or default))
+    try:
+        kind = json.loads((folder / "config.json").read_text()).get("model_type")
+    except (OSError, ValueError):
+        kind = default  # reading it says what is wrong
+    if kind != default:
+        raise GenmatError(f"{model}: a {kind} model; this command needs a {default} one")
+    return folder
 
 
 def _run(
@@ -99,7 +155,6 @@ def _run(
     from genmat.cli.console import emit_list, note
     from genmat.data.composition_predict import load_reader, read_formulas
     from genmat.errors import GenmatError
-    from genmat.generation.sampler import find_model
 
     asked = [*(formulas or []), *(formulas_of(file) if file else [])]
     if not asked:
@@ -107,9 +162,7 @@ def _run(
     read = read_formulas(asked)
     if len(read) == 1 and isinstance(read[0], GenmatError):
         raise read[0]
-    reader = load_reader(Path(find_model(model or default)))
-    if reader.config.model_type != default:
-        raise GenmatError(f"{model}: a {reader.config.model_type} model; this command needs a {default} one")
+    reader = load_reader(_reader_folder(default, model))
     good = iter(rows(reader, [c for c in read if not isinstance(c, GenmatError)]))
     done = [
         {"input": text, **({"formula": text, "error": str(found)} if isinstance(found, GenmatError) else next(good))}

@@ -27,6 +27,7 @@ def screen(
     fmax: opt.Fmax = 0.05,
     max_steps: opt.MaxSteps = 200,
     disorder_prior: opt.DisorderPrior = None,
+    disordered: opt.Disordered = None,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,
@@ -38,7 +39,9 @@ def screen(
     from genmat.cli.summary import conclude, typed
 
     where = (processes(workers, ray), seed, python, ray, second, second_python, phonons)
-    screening = Screening(potential, reference, known, fmax, max_steps, *where, disorder_prior=disorder_prior)
+    screening = Screening(
+        potential, reference, known, fmax, max_steps, *where, disorder_prior=disorder_prior, disordered=disordered
+    )
     with progress() as shown:
         outcome = run_screen(path, out, screening, fresh=fresh, command=typed(), progress=shown)
     conclude(outcome, out, json)

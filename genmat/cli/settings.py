@@ -74,6 +74,7 @@ class Screening:
         rattle: of the free stage after the one inside the symmetry, Å; 0 skips that stage.
         disorder_prior: share of disordered materials expected among formulas of whole amounts; None = as in the
             training data of the disorder model.
+        disordered: file of known disordered phases, of which a candidate may be an ordering; None = none known.
     """
 
     potential: str = "chgnet"
@@ -90,6 +91,7 @@ class Screening:
     phonons: int = 0
     rattle: float = 0.02
     disorder_prior: float | None = None
+    disordered: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: everything but where it is computed, and no secret; of files, their content."""
@@ -102,7 +104,7 @@ class Screening:
         """What the run reads beside its input, by the name the user knows it: files, or folders of weights."""
         shipped = Path(__file__).resolve().parent.parent
         weights = [name.partition(":")[2].partition("#")[0] for name in (self.potential, self.second or "")]
-        for name in (self.reference, self.known, *weights):
+        for name in (self.reference, self.known, self.disordered, *weights):
             if name and Path(name).expanduser().exists():
                 yield name, [Path(name).expanduser()]
         if self.reference is None:

@@ -16,9 +16,13 @@ THRESHOLD = 0.5
 def is_ordered(results: Mapping[str, Any]) -> bool | None:
     """Whether a material counts as ordered, the O of S.U.N.O; None where its probability of disorder is unknown.
 
+    What only orders a known disordered phase (`disordered_parent`) does not, whatever its probability.
+
     >>> is_ordered({"disorder_probability": 0.31}), is_ordered({})
     (True, None)
     """
+    if results.get("disordered_parent"):
+        return False
     chance = results.get("disorder_probability")
     return None if chance is None else chance < THRESHOLD
 

@@ -4,7 +4,7 @@ const anyDisorder = rows.some((row) => row.disorder_probability !== null);
 // "both": substitution and vacancies
 const KINDS_OF_DISORDER = { O: "ordered", S: "substitutional", V: "vacancies", M: "both" };
 const SYMBOLS_OF_DISORDER = { O: "circle", S: "diamond", V: "triangle-down", M: "square" };
-const isOrdered = (row) => row.disorder_probability !== null && row.disorder_probability < data.ordered;
+const isOrdered = (row) => row.disorder_probability !== null && row.disorder_probability < data.ordered && !row.disordered_parent;
 
 /** "ordered" or the likely kind of disorder, in words. */
 const disorderText = (row) => (row.disorder_probability === null ? "–"
@@ -15,7 +15,7 @@ function disorderFacts(row) {
   if (row.disorder_probability === null) return [];
   const list = [fact("Disordered with", el("strong", {}, percent(row.disorder_probability)), " probability",
     isOrdered(row) ? "" : `, likely ${disorderText(row)}`)];
-  if (row.disordered_relative) list.push(fact("Disordered relative", row.disordered_relative));
+  if (row.disordered_parent) list.push(fact("Orders", "the known disordered phase ", row.disordered_parent));
   return list;
 }
 

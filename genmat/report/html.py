@@ -38,6 +38,7 @@ STAGES = {
     "valid_relaxed": ("Still possible", "distances and density after relaxation"),
     "unique_relaxed": ("Still unique", "judged again after relaxation"),
     "novel_relaxed": ("Still new", "judged again after relaxation"),
+    "disordered_parent": ("Not merely ordered", "no ordering of a known disordered phase"),
     "select": ("Selected", "chosen for relaxation"),
     "relax": ("Relaxed", "cell and positions at rest"),
     "hull": ("Placed on the hull", "energy against competing phases"),
