@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from genmat.data import mixing
 from genmat.data.composition_predict import predict, system_probabilities
 from genmat.data.composition_tables import CompositionTable, load_compositions, load_disorder
 from genmat.errors import GenmatError
@@ -65,6 +66,8 @@ def train_composition(
     figures["rows"] = {split: len(table.rows(split)) for split in ("train", "val", "test")}
     figures["metrics"] = {split: evaluate(model, table, table.rows(split)) for split in ("val", "test")}
     save_model(model, out / "snapshot", figures)
+    if "disorder" in table.labels:
+        mixing.save(mixing.learn(table), out / "snapshot")
     return figures
 
 

@@ -114,3 +114,18 @@ def test_files(tmp_path) -> None:
     binary.write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(GenmatError, match="not text"):
         formulas_of(binary)
+
+
+def test_sites_of_a_crystal(capsys, tmp_path) -> None:
+    """TaCr2O6, predicted with tantalum and chromium on sites of their own, is made with both on either."""
+    needs("disorder")
+    from pymatgen.core import Lattice, Structure
+
+    sites = [[0, 0, 0], [0, 0, 0.333], [0.303, 0.303, 0], [0.3, 0.3, 0.333]]
+    crystal = Structure.from_spacegroup("P4_2/mnm", Lattice.tetragonal(4.64, 9.18), ["Ta", "Cr", "O", "O"], sites)
+    crystal.to(str(tmp_path / "trirutile.cif"))
+    (row,) = rows(capsys, "disorder", "--structure", str(tmp_path / "trirutile.cif"), "--prior", "0.2")
+    assert row["disorder_probability"] > 0.5 and row["prior"] == 0.2 and row["id"] == "trirutile"
+    assert [site["element"] for site in row["sites"]] == ["Cr", "Ta", "O", "O"]
+    assert row["sites"][0]["partners"][0]["element"] == "Ta"
+    assert run(["predict", "disorder", "NaCl", "--structure", str(tmp_path / "trirutile.cif")]) != 0
