@@ -81,10 +81,7 @@ class CompositionEmbedding(nn.Module):
         total = amounts.sum(-1, keepdim=True)  # (B, 1)
         share = amounts / total  # (B, T)
         known = self.features[input_ids]  # (B, T, F)
-        own = self.element(input_ids)  # (B, T, d)
-        if self.training and self.element_dropout:
-            own = own * (torch.rand(own.shape[:2], device=own.device) >= self.element_dropout)[..., None]
-        tokens = own + self.of_features(known) + self.amount(self.rows(amounts, self.sizes[0]))
+        tokens = self.elements(input_ids) + self.amount(self.rows(amounts, self.sizes[0]))
         tokens = tokens + self.of_fractions(self.waves(amounts, share))  # (B, T, d)
         summary = self.of_statistics(statistics(known, share, input_ids > 0))  # (B, d)
         summary = (
@@ -94,6 +91,15 @@ class CompositionEmbedding(nn.Module):
         totals = total[:, 0].round().long().clamp(max=4 * self.sizes[0])
         summary = summary + self.total(torch.where(fractional, 4 * self.sizes[0] + 1, totals))
         return F.dropout(torch.cat([summary[:, None], tokens], dim=1), self.dropout, self.training)
+
+    def elements(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """What is known of each element and what was learnt of it, (B, T) -> (B, T, d)."""
+        if not self.training:  # one table for all
+            return F.embedding(input_ids, self.element.weight + self.of_features(self.features))
+        own = self.element(input_ids)  # (B, T, d)
+        if self.element_dropout:
+            own = own * (torch.rand(own.shape[:2], device=own.device) >= self.element_dropout)[..., None]
+        return own + self.of_features(self.features[input_ids])
 
     def waves(self, amounts: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
         """Fraction and amount as smooth features: (B, T) each -> (B, T, 2 WAVES + 3)."""
@@ -130,15 +136,37 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None, first_only: bool) -> torch.Tensor:
         """(B, T, d) -> (B, T or 1, d); `mask` (B, 1, 1, T) is None where nothing is padded."""
+        if first_only and not self.training:
+            return self.feed(x[:, :1] + self.summary(self.attention_norm(x), mask)[:, None])
         y = self.attention_norm(x)  # (B, T, d)
         key, value = self.key_value(y).chunk(2, dim=-1)  # 2 x (B, T, d)
         if first_only:
             x, y = x[:, :1], y[:, :1]  # (B, 1, d)
         y = F.scaled_dot_product_attention(self.split(self.query(y)), self.split(key), self.split(value), mask)
         y = self.out(y.transpose(1, 2).reshape(x.shape))  # (B, T or 1, d)
-        x = x + F.dropout(y, self.dropout, self.training)
+        return self.feed(x + F.dropout(y, self.dropout, self.training))
+
+    def feed(self, x: torch.Tensor) -> torch.Tensor:
+        """The feed-forward layer, (B, T or 1, d) -> the same."""
         y = self.down(F.gelu(self.up(self.feed_norm(x))))  # (B, T or 1, d)
         return x + F.dropout(y, self.dropout, self.training)
+
+    def summary(self, y: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """What the summary token, the first of `y` (B, T, d), attends to, (B, d), in a third of the multiplications.
+
+        With one query, keys and values need not be computed: q · (K y) = (Kᵀ q) · y, and Σ a (V y) = V Σ a y. The keys'
+        bias adds the same to every score.
+        """
+        d = y.shape[-1]
+        key, value = self.key_value.weight.view(2, self.heads, d // self.heads, d)  # 2 x (H, d / H, d)
+        query = self.query(y[:, 0]).view(len(y), self.heads, -1).transpose(0, 1)  # (H, B, d / H)
+        probe = torch.bmm(query, key) * (d // self.heads) ** -0.5  # (H, B, d)
+        scores = probe.transpose(0, 1) @ y.transpose(1, 2)  # (B, H, T)
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, 0], float("-inf"))
+        mean = (scores.softmax(-1) @ y).transpose(0, 1)  # (H, B, d)
+        found = torch.bmm(mean, value.transpose(1, 2)).transpose(0, 1).reshape(len(y), d)  # (B, d)
+        return self.out(found + self.key_value.bias[d:])
 
 
 class SetEncoder(nn.Module):
@@ -267,7 +295,8 @@ class CompositionModel(PreTrainedModel):
         for name, task in self.config.tasks.items():
             values = torch.stack([outputs[name].float() for outputs in raw])  # (M, B) or (M, B, C)
             if task["kind"] == "classes":
-                out[name] = values.log_softmax(-1).logsumexp(0) - torch.tensor(float(len(raw))).log()
+                logp = values.log_softmax(-1)  # (M, B, C)
+                out[name] = logp[0] if len(raw) == 1 else logp.logsumexp(0) - torch.tensor(float(len(raw))).log()
             elif task["kind"] == "chance":
                 out[name] = values.sigmoid().mean(0).clamp(1e-7, 1 - 1e-7).logit()
             else:
