@@ -123,7 +123,6 @@ class Judge:
         references = dict.fromkeys(settings.elements, 0.0)
         source = self.model.config.source
         self.hull = ReferenceHull(source, references, group_phases(formulas, energies), source)
-        self._slots = [self.space.prototypes.graph(row).slots for row in self.space.rows]
 
     def shard(self, number: int) -> pd.DataFrame:
         """The best of a shard, sorted by energy above the hull, then index; columns as `COLUMNS`."""
