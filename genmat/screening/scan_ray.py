@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from genmat.errors import RunError
@@ -61,7 +61,7 @@ class _Crew:
     """The actors; all bookkeeping is done here."""
 
     def __init__(self, ray: Any, settings: ScanSettings, phases: tuple[list[str], list[float]], workers: int) -> None:
-        self.ray, self.told = ray, (settings, ray.put(phases))
+        self.ray, self.told = ray, (asdict(settings), ray.put(phases))
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
         self.size = workers or gpus or int(resources.get("CPU", 1)) or 1
@@ -142,7 +142,7 @@ def _judge() -> type:
     class Resident:
         """Loads network, prototypes and hull once, then judges shards."""
 
-        def __init__(self, paths: list[str], settings: Any, phases: Any) -> None:
+        def __init__(self, paths: list[str], settings: dict[str, Any], phases: Any) -> None:
             import sys
 
             sys.path[:0] = [path for path in paths if path not in sys.path]
@@ -151,9 +151,9 @@ def _judge() -> type:
         def greet(self) -> str:
             """Get everything ready; the version of genmat here."""
             from genmat import __version__
-            from genmat.screening.scan import Judge
+            from genmat.screening.scan import Judge, ScanSettings
 
-            self.judge = Judge(self.settings, self.phases)
+            self.judge = Judge(ScanSettings(**self.settings), self.phases)
             return __version__
 
         def shard(self, number: int) -> Any:
