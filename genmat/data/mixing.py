@@ -2,9 +2,11 @@
 
 A fractional formula tells who mixes: in La1.85Sr0.15CuO4 lanthanum and strontium add up to two. Elements of fractional
 amounts are grouped where they add up to a whole number (the smallest groups first); one left over is thought to share
-its sites with vacancies, several to mix with each other. Counted over the formulas of a training table, apart for
-oxides, for compounds of other non-metals and for the rest, this gives the chance that an element's sites are mixed in a
-disordered compound, and with whom. The table of counts, `mixing.json`, is part of the snapshot of a disorder model.
+its sites with vacancies, several to mix with each other. The ordered stand-in of the formula, La2CuO4, keeps of every
+group the host, which it has most of. Counted over the stand-ins of a training table, apart for oxides, for compounds of
+other non-metals and for the rest, this gives the chance that an element's sites are mixed in a disordered compound,
+given whatever else is in it (naive Bayes), and from the formulas with whom. The table of counts, `mixing.json`, is part
+of the snapshot of a disorder model.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from dataclasses import dataclass, field, fields
+from itertools import combinations, permutations
+from math import exp, log
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,8 @@ TOLERANCE = 0.02
 """How far a sum of amounts may be from a whole number: formulas are rounded."""
 PSEUDOCOUNT = 10.0
 """Weight, in formulas, of the mean over all elements (and over all kinds of compound) in an element's chance."""
+COMPANY = 0.7
+"""Weight of what each other element says about an element: they are not independent, as naive Bayes would have them."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,13 @@ class Mixing:
     """Counts by kind of compound (`KINDS`).
 
     Attributes:
-        present: fractional formulas that contain an element.
-        mixed: those in which its amount is fractional.
+        present: stand-ins that contain an element.
+        mixed: those in which its sites are mixed or partly empty.
         vacant: those in which it is thought to share sites with vacancies.
         pairs: host -> guest -> formulas in which the guest, less of it, shares the host's sites.
         together: element -> another, later in the alphabet -> fractional formulas that contain both.
+        beside: element -> another -> stand-ins that contain both, of all kinds.
+        mixed_beside: those in which the first element's sites are mixed.
     """
 
     present: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -47,9 +54,27 @@ class Mixing:
     vacant: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     pairs: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     together: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    mixed_beside: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def chances(self, elements: Iterable[str]) -> dict[str, float]:
+        """Chance of each element's sites to be mixed in a disordered compound of these elements."""
+        there = list(elements)
+        kind = kind_of(there)
+        found = {}
+        for element in there:
+            alone = self.chance(element, kind)
+            odds = _logit(alone)
+            for other in there:
+                if other != element:
+                    both = self.beside.get(element, {}).get(other, 0) + 2 * PSEUDOCOUNT
+                    mixed = self.mixed_beside.get(element, {}).get(other, 0) + 2 * PSEUDOCOUNT * alone
+                    odds += COMPANY * (_logit(mixed / both) - _logit(alone))
+            found[element] = 1 / (1 + exp(-odds))
+        return found
 
     def chance(self, element: str, kind: str) -> float:
-        """Chance that an element's amount is fractional in a fractional formula of this kind, smoothed."""
+        """The same, knowing nothing but the kind of compound; smoothed."""
         everywhere = [(sum(self.mixed[k].values()), sum(self.present[k].values())) for k in KINDS]
         mean = sum(m for m, _ in everywhere) / max(1, sum(n for _, n in everywhere))
         mixed, present = (sum(counts[k].get(element, 0) for k in KINDS) for counts in (self.mixed, self.present))
@@ -112,6 +137,10 @@ def groups_of(amounts: Mapping[str, float]) -> tuple[list[tuple[str, ...]], list
     return groups, left
 
 
+def _logit(p: float) -> float:
+    return log(p / (1 - p))
+
+
 def _rate(count: int, of: int) -> float:
     """A share, towards nothing where there is little to count."""
     return count / (of + PSEUDOCOUNT)
@@ -124,6 +153,7 @@ def _is_whole(total: float) -> bool:
 def learn(table: CompositionTable) -> Mixing:
     """Counts over the fractional formulas of the rows "train"."""
     present, mixed, vacant = ({kind: Counter() for kind in KINDS} for _ in range(3))
+    beside, mixed_beside = defaultdict(Counter), defaultdict(Counter)
     pairs, together = ({kind: defaultdict(Counter) for kind in KINDS} for _ in range(2))
     for row in table.rows("train"):
         amounts = read_amounts(table.formulas[row])
@@ -131,20 +161,25 @@ def learn(table: CompositionTable) -> Mixing:
             continue
         kind = kind_of(amounts)
         groups, left = groups_of(amounts)
-        present[kind].update(amounts)
-        mixed[kind].update(e for group in groups for e in group)
-        mixed[kind].update(left)
+        guests = {e for group in groups for e in group[1:]}
+        hosts = {group[0] for group in groups} | set(left)
+        held = [e for e in amounts if e not in guests]
+        present[kind].update(held)
+        mixed[kind].update(hosts)
         vacant[kind].update(left)
-        for host, *guests in groups:
-            pairs[kind][host].update(guests)
+        for element, other in permutations(held, 2):
+            beside[element][other] += 1
+            mixed_beside[element][other] += element in hosts
+        for host, *others in groups:
+            pairs[kind][host].update(others)
         for first, second in combinations(sorted(amounts), 2):
             together[kind][first][second] += 1
-    return Mixing(present, mixed, vacant, pairs, together)
+    return Mixing(present, mixed, vacant, pairs, together, beside, mixed_beside)
 
 
 def save(mixing: Mixing, folder: Path) -> None:
     """Write `mixing.json` into a snapshot."""
-    values = {name: getattr(mixing, name) for name in ("present", "mixed", "vacant", "pairs", "together")}
+    values = {one.name: getattr(mixing, one.name) for one in fields(Mixing)}
     (folder / FILE).write_text(json.dumps(values, sort_keys=True, separators=(",", ":")) + "\n")
 
 
@@ -230,9 +265,7 @@ def element_chances(elements: Iterable[str], mixing: Mixing) -> dict[str, float]
 
     Elements are taken as independent, and what remains when none is mixed is ruled out.
     """
-    there = list(elements)
-    kind = kind_of(there)
-    plain = {e: mixing.chance(e, kind) for e in there}
+    plain = mixing.chances(elements)
     none = 1.0
     for chance in plain.values():
         none *= 1 - chance

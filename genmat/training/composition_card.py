@@ -34,8 +34,8 @@ LIMITS = {
     "composition": """- One answer per composition: polymorphs share it.
 - Labels are DFT's (PBE) and the database's, space groups at its tolerance.
 - Elements up to lawrencium; rare ones hardly seen.""",
-    "disorder": """- It reads a composition, not a structure: to it all sites of an element are alike. Which element's sites mix is
-  counted over the fractional training formulas (`mixing.json`), not learnt by the network.
+    "disorder": """- It reads a composition, not a structure: to it all sites of an element are alike. Which
+  element's sites mix is counted over the fractional training formulas (`mixing.json`), not learnt by the network.
 - The share called disordered depends on the prior. Without `--prior` it is the training data's, stated above.
 - Temperature and preparation, which decide about disorder, are not known to it.""",
 }

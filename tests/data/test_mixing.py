@@ -9,7 +9,7 @@ from pymatgen.core import Lattice, Structure
 from genmat.candidate import Candidate
 from genmat.data.composition_predict import load_reader
 from genmat.data.composition_tables import CompositionTable, encode, read_amounts
-from genmat.data.mixing import Mixing, crystal_rows, element_chances, groups_of, learn, load, save, site_rows, stand_in
+from genmat.data.mixing import crystal_rows, element_chances, groups_of, learn, load, save, site_rows, stand_in
 from genmat.errors import GenmatError
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "disorder"
@@ -48,13 +48,14 @@ def test_counts_come_from_train_alone_and_survive_the_file(tmp_path: Path) -> No
     assert load(tmp_path) == mixing
     with pytest.raises(GenmatError, match="holds no mixing"):
         load(tmp_path / "nowhere")
-    assert load(tmp_path).chance("La", "oxide") > mixing.chance("Cu", "oxide") and Mixing is type(mixing)
+    assert mixing.beside["La"] == {"Cu": 2, "O": 2} and mixing.mixed_beside["Cu"]["La"] == 0
+    assert load(tmp_path).chance("La", "oxide") > mixing.chance("Cu", "oxide")
 
 
 def test_chances_leave_out_that_nothing_mixes() -> None:
     mixing = load(MODEL)
     chances = element_chances(["La", "Cu", "O"], mixing)
-    plain = {e: mixing.chance(e, "oxide") for e in chances}
+    plain = mixing.chances(chances)
     none = np.prod([1 - p for p in plain.values()])
     assert all(np.isclose(chances[e], plain[e] / (1 - none)) for e in plain) and chances["La"] > chances["O"]
 
