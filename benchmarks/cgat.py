@@ -134,7 +134,7 @@ def hits(options: argparse.Namespace) -> dict[str, Any]:
 
     from genmat.data.write import write_structures
     from genmat.screening.scan import COLUMNS, Judge, ScanSettings, hull_phases, scan
-    from genmat.screening.scan_output import candidates
+    from genmat.screening.scan_output import candidates, describe
 
     settings = ScanSettings(
         str(find_model(options.model)), tuple(options.elements.split("-")), below=9.0, limit=options.n, most_elements=3
@@ -157,13 +157,14 @@ def hits(options: argparse.Namespace) -> dict[str, Any]:
         above = pd.to_numeric(table.e_above_hull, errors="coerce").fillna(np.inf).to_numpy()
         above = np.concatenate([above, np.full(max(0, options.n - len(above)), np.inf)])
         result[name] = {str(t): interval((above <= t).astype(float), np.mean) for t in (0.0, 0.05, 0.1)}
-        result[name]["relaxed"] = int(np.isfinite(above).sum())
+        known = int(describe(part, space, Path(settings.model)).known.sum())
+        result[name] |= {"relaxed": int(np.isfinite(above).sum()), "known": known}
         shares = ", ".join(
             f"within {1000 * float(t):.0f} meV/atom {100 * v[0]:.1f} % [{100 * v[1]:.1f}, {100 * v[2]:.1f}]"
             for t, v in result[name].items()
-            if t != "relaxed"
+            if t not in ("relaxed", "known")
         )
-        print(f"{name} {options.n} of {len(space):,} decorations of {options.elements}: {shares}", flush=True)
+        print(f"{name} {options.n} ({known} known) of {len(space):,} of {options.elements}: {shares}", flush=True)
     return result
 
 

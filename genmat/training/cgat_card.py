@@ -140,13 +140,13 @@ def hits_table(scores: dict[str, Any] | None) -> str:
     lines = [
         f"Of {scores['decorations']:,} decorations of {scores['elements']}, relaxed by CHGNet, its hull (`{command}`):",
         "",
-        "| | relaxed | on the hull, % | within 50 meV/atom, % | within 100, % |",
-        "|---" * 5 + "|",
+        "| | known phases | relaxed | on the hull, % | within 50 meV/atom, % | within 100, % |",
+        "|---" * 6 + "|",
     ]
     for name in ("best", "random"):
         s = scores[name]
         cells = " | ".join(
             f"{100 * v[0]:.1f} [{100 * v[1]:.1f}, {100 * v[2]:.1f}]" for v in (s["0.0"], s["0.05"], s["0.1"])
         )
-        lines.append(f"| {name} | {s['relaxed']} | {cells} |")
+        lines.append(f"| {name} | {s['known']} | {s['relaxed']} | {cells} |")
     return "\n".join(lines)
