@@ -74,7 +74,7 @@ def run_study(study: Study) -> dict[str, Any]:
                 )  # fmt: skip
                 runs.append(run_row(outcome, study.given))
                 if study.max_cells is not None:
-                    key = f"transition, seed {study.seed}, {study.sweeps} sweeps, ground state {study.ground_state}"
+                    key = f"transition 2, seed {study.seed}, {study.sweeps} sweeps, ground state {study.ground_state}"
                     rows.append(_once(folder, key, partial(transition_row, study, outcome, extra, known)))
     found = {
         "formula": study.crystal.composition.reduced_formula,

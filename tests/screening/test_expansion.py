@@ -88,10 +88,20 @@ def test_heating_and_cooling_of_a_model_whose_ground_state_is_known(unrelaxed):
     ground = next(o for o in given.members if o.id == outcome.lowest)
     made = montecarlo.scan(given, replace(fitted, refusal=None), ground, seed=3, sweeps=6)
     assert 0.01 < made.random < 0.1
-    assert made.heating[0] == pytest.approx(0.0, abs=1e-3) and made.heating[-1] > 0.2 * made.random
-    assert 100 < made.cools <= made.temperatures[-1] and 100 < made.heats <= made.temperatures[-1]
+    assert made.heating[0] < 0.3 * made.random < made.heating[-1]
+    assert made.refusal is None or "scan" in made.refusal
+    if made.refusal is None:
+        assert 100 < made.cools < 1500 and 100 < made.heats < 1500
     again = montecarlo.scan(given, replace(fitted, refusal=None), ground, seed=3, sweeps=6)
     assert again == made
+
+
+def test_the_steepest_step():
+    from genmat.screening.ordering.montecarlo import steepest
+
+    kelvin = np.array([100.0, 200.0, 300.0, 400.0, 500.0])
+    assert steepest(kelvin, np.array([0.0, 0.1, 0.2, 1.0, 1.1])) == 350.0
+    assert steepest(kelvin, np.array([0.0, 1.0, 1.1, 1.2, 1.3])) is None
 
 
 def test_never_one_number():

@@ -1,7 +1,8 @@
 """Monte Carlo at fixed composition: where a cluster expansion puts the order-disorder transition.
 
-A box made of the ground state is heated until it has disordered, then cooled again. Atoms swap places (Metropolis).
-The transition on heating comes late, on cooling early: both are given, and no number between them is better.
+A box made of the ground state is heated in long steps until it has disordered, then in short ones through the
+temperature at which its energy rose fastest, and cooled again. Atoms swap places (Metropolis). A transition comes late
+on heating and early on cooling: both are given, and no number between them is better.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 SITES = 128  # shared sites of the box, at least
 SWEEPS = 40  # attempted swaps per shared site at each temperature, the first third not counted
 TOP = 2000.0  # K
-ABOVE = 1.4  # the scan ends this far above where the energy has risen half way to that of a random crystal
-STEPS = 16  # temperatures of a scan
-BELOW = 0.3  # of its highest temperature is its lowest
+BELOW = 2e-3  # eV/atom a box may fall below the ground state it was made of
+LADDER = 1.2  # ratio of the temperatures of the first heating
+DISORDERED = 0.55  # of the energy of a random crystal: short-range order stays far above the transition
+AROUND = (0.6, 1.5)  # the scan, in units of the temperature the first heating found
+STEPS = 18  # temperatures of the scan
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class Scan:
     Attributes:
         temperatures: K, rising.
         heating, cooling: eV per atom above the ground state, means at each temperature.
-        heats: K where the heat capacity on heating peaks.
-        cools: K where it peaks on cooling.
+        heats: K where the energy rises fastest on heating.
+        cools: K where it falls fastest on cooling.
         random: eV per atom above the ground state of a random crystal, by the expansion.
         refusal: why the scan means nothing; None when it does.
     """
@@ -74,19 +77,29 @@ def scan(given: Ensemble, expansion: Expansion, ground: Ordering, seed: int = 0,
     random = (walk.shuffled_energy() - low) / atoms
     if random <= 0:
         return Scan((), (), (), None, None, random, "a random crystal comes out below the ground state")
-    top = walk.disordering(low, random * atoms)
-    if top is None:
+    near = walk.disordering(low, random * atoms)
+    if near is None:
         return Scan((), (), (), None, None, random, f"still ordered at {TOP:.0f} K")
-    temperatures = np.linspace(BELOW * top, top, STEPS)
+    temperatures = np.linspace(AROUND[0] * near, AROUND[1] * near, STEPS)
     walk.set(box.numbers)
-    heating = [walk.run(t) for t in temperatures]
-    cooling = [walk.run(t) for t in temperatures[::-1]][::-1]
-    means = [tuple((e - low) / atoms for e, _ in branch) for branch in (heating, cooling)]
-    peaks = [_peak(temperatures, [v for _, v in branch]) for branch in (heating, cooling)]
+    heating = np.array([walk.run(t) for t in temperatures])
+    cooling = np.array([walk.run(t) for t in temperatures[::-1]])[::-1]
+    heating, cooling = (heating - low) / atoms, (cooling - low) / atoms
+    heats, cools = steepest(temperatures, heating), steepest(temperatures, cooling)
     refusal = None
-    if min(*means[0], *means[1]) < -2e-3:
-        refusal = f"it finds a crystal {-1000 * min(*means[0], *means[1]):.1f} meV/atom below the ground state"
-    return Scan(tuple(map(float, temperatures)), *means, peaks[0], peaks[1], random, refusal)
+    if min(heating.min(), cooling.min()) < -BELOW:
+        refusal = f"it finds a crystal {-1000 * min(heating.min(), cooling.min()):.1f} meV/atom below the ground state"
+    elif heats is None or cools is None:
+        refusal = "the energy rises fastest at an end of the scan: no transition in between"
+    curves = (tuple(map(float, values)) for values in (temperatures, heating, cooling))
+    return Scan(*curves, heats, cools, random, refusal)
+
+
+def steepest(temperatures: np.ndarray, energies: np.ndarray) -> float | None:
+    """Temperature in the middle of the step over which the energy rises fastest; None at either end."""
+    slopes = np.diff(energies) / np.diff(temperatures)
+    i = int(np.argmax(slopes))
+    return float(temperatures[i : i + 2].mean()) if 0 < i < len(slopes) - 1 else None
 
 
 def _box(given: Ensemble, ground: Ordering) -> Any:
@@ -113,8 +126,8 @@ class _Walk:
         """Put the box into this state."""
         self._numbers = np.array(numbers)
 
-    def run(self, temperature: float, share: float = 1.0) -> tuple[float, float]:
-        """Mean of the energy (eV) and heat capacity (variance / k T², eV/K) over the last two thirds of the walk."""
+    def run(self, temperature: float, share: float = 1.0) -> float:
+        """Mean of the energy (eV) over the last two thirds of the walk."""
         from mchammer.ensembles import CanonicalEnsemble
 
         self._seed += 1
@@ -130,30 +143,21 @@ class _Walk:
         energies = np.asarray(walk.data_container.get("potential"), dtype=float)
         energies = energies[len(energies) // 3 :]
         self._numbers = walk.structure.numbers.copy()
-        return float(energies.mean()), float(energies.var() / (BOLTZMANN * temperature**2))
+        return float(energies.mean())
 
     def shuffled_energy(self, times: int = 10) -> float:
         """Mean energy (eV) of the box with every sublattice shuffled."""
         self.set(self._box.numbers)
-        return float(np.mean([self.run(1e6, share=0.1)[0] for _ in range(times)]))
+        return float(np.mean([self.run(1e6, share=0.1) for _ in range(times)]))
 
     def disordering(self, low: float, random: float) -> float | None:
-        """K above which the box has disordered, with room for the scan; None when it has not at `TOP`."""
-        temperature, self._numbers = 50.0, self._box.numbers.copy()
-        while temperature <= TOP:
-            energy, _ = self.run(temperature, share=0.3)
-            if energy - low > 0.55 * random:
-                return min(temperature * ABOVE, TOP)
-            temperature *= 1.2
-        return None
-
-
-def _peak(temperatures: np.ndarray, capacities: list[float]) -> float:
-    """Temperature of the largest heat capacity, refined by a parabola through its neighbours."""
-    i = int(np.argmax(capacities))
-    if not 0 < i < len(capacities) - 1:
-        return float(temperatures[i])
-    a, b, c = capacities[i - 1 : i + 2]
-    step = temperatures[1] - temperatures[0]
-    bend = a - 2 * b + c
-    return float(temperatures[i] + (0.5 * (a - c) / bend * step if bend < 0 else 0.0))
+        """K near which the energy (eV) rises fastest before the box is disordered; None when it is not so at `TOP`."""
+        temperatures, energies = [50.0], [low]
+        self._numbers = self._box.numbers.copy()
+        while energies[-1] - low < DISORDERED * random:
+            temperatures.append(temperatures[-1] * LADDER)
+            if temperatures[-1] > TOP:
+                return None
+            energies.append(self.run(temperatures[-1], share=0.4))
+        i = int(np.argmax(np.diff(energies) / np.diff(temperatures)))
+        return (temperatures[i] + temperatures[i + 1]) / 2
