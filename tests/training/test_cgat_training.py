@@ -195,3 +195,25 @@ def test_relaxed_decorations_become_training_rows(tmp_path) -> None:
     made = pd.read_parquet(tmp_path / "t.parquet")
     assert count == len(made) == 2 and set(made.label) == {r["label"] for r in rows} and (made.split == "train").all()
     assert made.formation_energy_per_atom.abs().max() < 1.0  # EMT counts from the elements itself
+
+
+SHIPPED = ROOT / "models" / "cgat"
+
+
+@pytest.mark.skipif(not SHIPPED.is_dir(), reason="models/cgat is not shipped")
+def test_the_shipped_network_is_what_its_card_says() -> None:
+    """Card rendered from the figures, the configuration that made it, and energies of crystals everybody knows."""
+    from genmat.data.crystal_table import label_table
+    from genmat.training.cgat_card import render
+
+    figures = json.loads((SHIPPED / "figures.json").read_text())
+    scores = SHIPPED / "scores.json"
+    card = render(figures, json.loads(scores.read_text()) if scores.is_file() else {})
+    assert (SHIPPED / "README.md").read_text() == card
+    made = load_cgat_config(ROOT / "experiments" / "cgat.yaml").model_dump(mode="json")
+    assert figures["config"] == made and figures["parameters"] <= 5_000_000
+    assert (SHIPPED / "model.safetensors").stat().st_size < 8e6
+    labels = ["AB_cF8_225_a_b:Cl-Na", "AB3C_cP5_221_a_c_b:Ba-O-Ti", "AB_cF8_225_a_b:Mg-O"]
+    model = load_graph_model(SHIPPED)
+    energy = predict_rows(model, label_table(labels, load_prototypes()), np.arange(3))["energy"]
+    assert np.abs(energy - [-2.1, -3.5, -3.0]).max() < 0.3  # Materials Project: NaCl, BaTiO3, MgO
