@@ -249,3 +249,27 @@ def test_doubt_is_shown(page, candidates, page_inputs, tmp_path):
     assert "another structure" in facts and "200 meV/atom above its own hull" in facts and "disagrees" in facts
     assert page.evaluate("document.querySelectorAll('#viewer-facts .strip-interval').length") == 1
     assert page.problems() == []
+
+
+def test_disorder_is_shown(page, candidates, page_inputs, tmp_path):
+    """Column, card, viewer and figure where disorder was told; the likely ordered ones can be listed alone."""
+    chances = iter([0.91, 0.07, *[0.3] * len(candidates)])
+    told = [
+        c.add(disorder_probability=next(chances), disorder_type="S") if c.id in ("c0", "c1") else c for c in candidates
+    ]
+    page.events.clear()
+    page.open(write_report(told, tmp_path / "disorder.html", **page_inputs))
+    page.wait("document.querySelectorAll('#table-body tr').length")
+    cells = column(page, "disorder")
+    assert any(text.startswith("91 %") and "substitutional" in text for text in cells) and "7 %" in cells
+    cards = page.evaluate("document.getElementById('cards').innerText")
+    assert "91 % disordered" in cards and "93 % ordered" in cards
+    page.evaluate("document.getElementById('plot-disorder').scrollIntoView()")
+    page.wait("document.querySelectorAll('#plot-disorder .points path').length")
+    assert "1 of the 2 on the shortlist are likely ordered" in page.evaluate(
+        "document.getElementById('plot-disorder').getAttribute('aria-label')"
+    )
+    page.evaluate("document.getElementById('kind').value = 'ordered'")
+    page.evaluate("document.getElementById('kind').onchange({ target: document.getElementById('kind') })")
+    assert page.evaluate("document.querySelectorAll('#table-body tr').length") == 1
+    assert page.problems() == []
