@@ -40,7 +40,7 @@ def order(
     ground_state: Annotated[
         Path | None, typer.Option(help="With --transition: the crystal known to be the ground state.")
     ] = None,
-    sweeps: Annotated[int, typer.Option(min=3, help="With --transition: swaps tried per site and temperature.")] = 40,
+    sweeps: Annotated[int, typer.Option(min=3, help="With --transition: swaps tried per site and temperature.")] = 60,
     symprec: Annotated[float, typer.Option(help="Tolerance of the parent's symmetry, Å.")] = 0.1,
     fmax: opt.Fmax = 0.05,
     max_steps: opt.MaxSteps = 200,

@@ -38,7 +38,7 @@ class Study:
     fresh: bool = False
     max_cells: int | None = None
     ground_state: Path | None = None
-    sweeps: int = 40
+    sweeps: int = 60
 
 
 def run_study(study: Study) -> dict[str, Any]:

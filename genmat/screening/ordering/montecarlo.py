@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from genmat.screening.ordering.ensemble import Ensemble
     from genmat.screening.ordering.enumerate import Ordering
 
-SITES = 128  # shared sites of the box, at least
-SWEEPS = 40  # attempted swaps per shared site at each temperature, the first third not counted
+SITES = 256  # shared sites of the box, at least
+SWEEPS = 60  # attempted swaps per shared site at each temperature, the first third not counted
 TOP = 2000.0  # K
 BELOW = 2e-3  # eV/atom a box may fall below the ground state it was made of
 LADDER = 1.2  # ratio of the temperatures of the first heating
@@ -72,7 +72,7 @@ def scan(given: Ensemble, expansion: Expansion, ground: Ordering, seed: int = 0,
     box = _box(given, ground)
     calculator = ClusterExpansionCalculator(box, expansion.model)
     atoms = given.atoms / given.cells * len(box) / len(given.parent.coords)
-    walk = _Walk(box, calculator, given, seed, sweeps)
+    walk = _Walk(box, calculator, seed, sweeps)
     low = float(calculator.calculate_total(occupations=box.numbers))
     random = (walk.shuffled_energy() - low) / atoms
     if random <= 0:
@@ -81,7 +81,7 @@ def scan(given: Ensemble, expansion: Expansion, ground: Ordering, seed: int = 0,
     if near is None:
         return Scan((), (), (), None, None, random, f"still ordered at {TOP:.0f} K")
     temperatures = np.linspace(AROUND[0] * near, AROUND[1] * near, STEPS)
-    walk.set(box.numbers)
+    walk.restart()
     heating = np.array([walk.run(t) for t in temperatures])
     cooling = np.array([walk.run(t) for t in temperatures[::-1]])[::-1]
     heating, cooling = (heating - low) / atoms, (cooling - low) / atoms
@@ -103,57 +103,70 @@ def steepest(temperatures: np.ndarray, energies: np.ndarray) -> float | None:
 
 
 def _box(given: Ensemble, ground: Ordering) -> Any:
-    """A nearly cubic box of at least `SITES` shared sites, made of the ground state."""
-    from ase.build import find_optimal_cell_shape, make_supercell
+    """A box of at least `SITES` shared sites, made of the ground state, with edges as alike as its cell allows."""
+    from ase.build import make_supercell
+    from pymatgen.core import Lattice
 
     cell = atoms_of(given.parent, ground)
-    copies = int(np.ceil(SITES / (len(given.parent.active) * ground.cells)))
-    shape = find_optimal_cell_shape(cell.cell, copies, "sc", lower_limit=-3, upper_limit=3)
-    return make_supercell(cell, shape)
+    short = Lattice(np.array(cell.cell)).get_lll_reduced_lattice().matrix
+    turn = np.rint(short @ np.linalg.inv(np.array(cell.cell))).astype(int)
+    lengths = np.linalg.norm(short, axis=1)
+    copies = SITES / (len(given.parent.active) * ground.cells)
+    times = np.ones(3, dtype=int)
+    while times.prod() < copies:
+        times[np.argmin(times * lengths)] += 1
+    return make_supercell(cell, np.diag(times) @ turn)
 
 
 class _Walk:
     """A box on its way through temperatures."""
 
-    def __init__(self, box: Any, calculator: Any, given: Ensemble, seed: int, sweeps: int) -> None:
-        self._box, self._calculator, self._seed = box, calculator, seed
-        share = len(given.parent.active) / len(given.parent.coords)
-        self._steps = max(int(sweeps * len(box) * share), 300)
-        self._sites = max(int(len(box) * share), 1)
-        self._numbers = box.numbers.copy()
+    def __init__(self, box: Any, calculator: Any, seed: int, sweeps: int) -> None:
+        self._start, self._calculator = box.numbers.copy(), calculator
+        self._places = np.concatenate([part.indices for part in calculator.sublattices.active_sublattices])
+        parts = {i: np.array(part.indices) for part in calculator.sublattices.active_sublattices for i in part.indices}
+        self._partners, self._rng, self._sweeps = parts, np.random.default_rng(seed), sweeps
+        self.numbers = self._start
 
-    def set(self, numbers: np.ndarray) -> None:
-        """Put the box into this state."""
-        self._numbers = np.array(numbers)
+    def restart(self) -> None:
+        """Put the box back into its first state."""
+        self.numbers = self._start
 
     def run(self, temperature: float, share: float = 1.0) -> float:
         """Mean of the energy (eV) over the last two thirds of the walk."""
-        from mchammer.ensembles import CanonicalEnsemble
+        calculator, rng, numbers = self._calculator, self._rng, self.numbers.copy()
+        calculator.set_occupations(numbers)
+        steps = max(int(share * self._sweeps * len(self._places)), 100)
+        first = self._places[rng.integers(len(self._places), size=steps)]
+        draws = rng.integers(2**31, size=steps) % self._rooms(first)
+        second = [self._partners[i][k] for i, k in zip(first, draws, strict=True)]
+        luck = np.log(rng.random(steps)) * -BOLTZMANN * temperature  # eV a swap may cost
+        energy, kept = float(calculator.calculate_total(occupations=numbers)), []
+        for i, j, most in zip(first.tolist(), second, luck.tolist(), strict=True):
+            if numbers[i] != numbers[j]:
+                swap = {"sites": [i, int(j)], "new_site_occupations": [int(numbers[j]), int(numbers[i])]}
+                change = calculator.calculate_change(current_occupations=[], **swap)
+                if change <= most:
+                    calculator.accept_change(sites=swap["sites"], species=swap["new_site_occupations"])
+                    numbers[i], numbers[j] = numbers[j], numbers[i]
+                    energy += change
+            kept.append(energy)
+        self.numbers = numbers
+        return float(np.mean(kept[steps // 3 :]))
 
-        self._seed += 1
-        box = self._box.copy()
-        box.numbers = self._numbers
-        steps = int(self._steps * share)
-        every = max(self._sites // 2, 1)
-        walk = CanonicalEnsemble(
-            box, self._calculator, temperature, boltzmann_constant=BOLTZMANN, random_seed=self._seed,
-            ensemble_data_write_interval=every, trajectory_write_interval=10**9,
-        )  # fmt: skip
-        walk.run(steps)
-        energies = np.asarray(walk.data_container.get("potential"), dtype=float)
-        energies = energies[len(energies) // 3 :]
-        self._numbers = walk.structure.numbers.copy()
-        return float(energies.mean())
+    def _rooms(self, sites: np.ndarray) -> np.ndarray:
+        """How many sites each of these may swap with."""
+        return np.array([len(self._partners[i]) for i in sites])
 
     def shuffled_energy(self, times: int = 10) -> float:
         """Mean energy (eV) of the box with every sublattice shuffled."""
-        self.set(self._box.numbers)
+        self.restart()
         return float(np.mean([self.run(1e6, share=0.1) for _ in range(times)]))
 
     def disordering(self, low: float, random: float) -> float | None:
         """K near which the energy (eV) rises fastest before the box is disordered; None when it is not so at `TOP`."""
         temperatures, energies = [50.0], [low]
-        self._numbers = self._box.numbers.copy()
+        self.restart()
         while energies[-1] - low < DISORDERED * random:
             temperatures.append(temperatures[-1] * LADDER)
             if temperatures[-1] > TOP:
