@@ -52,7 +52,7 @@ def test_copper_gold_on_one_lattice(unrelaxed):
     """On one lattice few clusters are enough; whether it may be used is decided by the ground state."""
     given, extra, outcome = unrelaxed
     found = expand(given, outcome, (*given.members, *extra))
-    assert found.n == len(given.members) + len(extra) == 25
+    assert found.n == len(given.members) + len(extra) == 27
     assert found.cv < 0.1 * found.gap and found.parameters < found.n / 2
     assert found.refusal is None or "prefers" in found.refusal
 
@@ -91,7 +91,7 @@ def test_heating_and_cooling_of_a_model_whose_ground_state_is_known(unrelaxed):
     assert made.heating[0] < 0.3 * made.random < made.heating[-1]
     assert made.refusal is None or "scan" in made.refusal
     if made.refusal is None:
-        assert 100 < made.cools < 1500 and 100 < made.heats < 1500
+        assert all(made.temperatures[0] < t < made.temperatures[-1] for t in (made.heats, made.cools))
     again = montecarlo.scan(given, replace(fitted, refusal=None), ground, seed=3, sweeps=6)
     assert again == made
 
