@@ -134,7 +134,7 @@ def discover(
     formula: str | None = None,
     spacegroup: int | None = None,
     prototype: str | None = None,
-    model: str | Path = "crystal-gpt",
+    model: str | Path = "crystal-gpt-sun",
     max_atoms: int = 20,
     min_atoms: int = 1,
     e_above_hull: float | None = 0.025,

@@ -19,7 +19,7 @@ def discover(
     formula: opt.Formula = None,
     spacegroup: opt.SpaceGroup = None,
     prototype: opt.Prototype = None,
-    model: opt.Model = "crystal-gpt",
+    model: opt.Model = "crystal-gpt-sun",
     max_atoms: opt.MaxAtoms = 20,
     min_atoms: opt.MinAtoms = 1,
     e_above_hull: opt.EHull = 0.025,

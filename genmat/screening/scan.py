@@ -135,7 +135,7 @@ class Judge:
         table = {name: np.concatenate([part[name] for part in found]) if found else [] for name in COLUMNS}
         return best_of(pd.DataFrame(table), self.settings.limit)
 
-    def _judged(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, dict]]:
+    def _judged(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray, Rows, dict]]:
         """Indices (B,), rows of prototypes (B,), compositions and predictions of batches of allowed decorations."""
         place = dict(zip(self.space.rows, np.concatenate([[0], self.space.ends[:-1]]).tolist(), strict=True))
         small: list[tuple[int, np.ndarray, np.ndarray]] = []

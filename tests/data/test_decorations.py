@@ -108,7 +108,7 @@ def test_options(shipped):
     space = decorations(shipped, ["Ba", "Ti", "O"], keys=["221:a_b_c"], required=["O"], like_known=True, balanced=True)
     numbers = np.array([[56, 22, 8], [8, 56, 22]])
     assert space.allowed(row, numbers).tolist() == [True, False]
-    assert balanced(np.array([[11, 17], [11, 8]]), np.array([1, 1])).tolist() == [True, False]
+    assert balanced(np.array([[11, 17], [12, 17]]), np.array([1, 1])).tolist() == [True, False]  # NaCl, MgCl
     with pytest.raises(GenmatError, match="Xx"):
         decorations(shipped, ["Xx", "O"])
     with pytest.raises(GenmatError, match="no such prototype"):

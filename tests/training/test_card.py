@@ -10,7 +10,7 @@ from genmat.errors import GenmatError
 from genmat.training.card import render, write_card
 
 
-@pytest.mark.parametrize("name", ["crystal-gpt", "crystal-rnn"])
+@pytest.mark.parametrize("name", ["crystal-gpt", "crystal-gpt-sun", "crystal-rnn"])
 def test_shipped_card_says_what_was_measured(name, root) -> None:
     folder = root / "models" / name
     if not folder.is_dir():
@@ -20,6 +20,7 @@ def test_shipped_card_says_what_was_measured(name, root) -> None:
     assert text == render(read["figures"], read["training_stats"], read["samples"])
     assert f"{read['figures']['parameters']:,} parameters" in text and "CC BY 4.0" in text
     loss = read["figures"]["metrics"]["test"]["model"]["all"]["loss"]
+    assert ("area under the ROC curve" in text) == ("preference" in read["figures"])
     assert f"{loss:.3f}" in text and loss < read["figures"]["metrics"]["test"]["bigram"]["all"]["loss"]
 
 

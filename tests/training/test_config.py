@@ -9,8 +9,11 @@ import pytest
 from genmat.errors import GenmatError
 from genmat.training.build import build_model
 from genmat.training.config import load_config
+from genmat.training.preference import is_preference_run, load_preference_config
 
-EXPERIMENTS = sorted((Path(__file__).resolve().parents[2] / "experiments").glob("crystal_*.yaml"))
+FOUND = sorted((Path(__file__).resolve().parents[2] / "experiments").glob("crystal_*.yaml"))
+EXPERIMENTS = [path for path in FOUND if not is_preference_run(path)]
+PREFERENCES = [path for path in FOUND if is_preference_run(path)]
 GOOD = """
 name: tiny
 model: {type: crystal_rnn, sizes: {hidden_size: 32}}
@@ -32,6 +35,14 @@ def test_every_experiment_builds_its_model(path) -> None:
     header = path.read_text().split("name:")[0]
     for word in ("genmat train", "hours", "loss"):
         assert word in header, f"{path.name}: its header must say command, runtime and expected metric"
+
+
+@pytest.mark.parametrize("path", PREFERENCES, ids=lambda p: p.stem)
+def test_every_training_on_preferences_starts_from_a_shipped_model(path) -> None:
+    config = load_preference_config(path)
+    assert (path.parents[1] / config.start / "config.json").is_file()
+    header = path.read_text().split("name:")[0]
+    assert all(word in header for word in ("genmat evaluate generation", "genmat train", "hours", "expected"))
 
 
 def test_there_is_an_experiment_for_each_model() -> None:
