@@ -203,7 +203,7 @@ def require_icet() -> Any:
         GenmatError: it is not installed.
     """
     try:
-        import icet
+        import icet  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise GenmatError(
             "--transition: icet is not installed; run `pip install genmat[ce]` (it needs a C++ compiler)"

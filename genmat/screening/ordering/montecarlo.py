@@ -67,7 +67,7 @@ def scan(given: Ensemble, expansion: Expansion, ground: Ordering, seed: int = 0,
     """
     if expansion.refusal:
         raise GenmatError(f"expansion: {expansion.refusal}; no Monte Carlo with it")
-    from mchammer.calculators import ClusterExpansionCalculator
+    from mchammer.calculators import ClusterExpansionCalculator  # pyright: ignore[reportMissingImports]
 
     box = _box(given, ground)
     calculator = ClusterExpansionCalculator(box, expansion.model)
