@@ -84,7 +84,7 @@ KILLED = """
 import json, sys
 from pathlib import Path
 from tests.training.test_train import config
-from genmat.training.train import BucketTrainer, train
+from genmat.training.train import train
 train(config(saves_per_epoch=2), Path(sys.argv[1]), splits=json.loads(Path(sys.argv[2]).read_text()))
 """
 
@@ -109,7 +109,6 @@ def test_killed_and_resumed_equals_undisturbed(splits, tmp_path) -> None:
     assert resumed["steps"] == undisturbed["steps"]
 
 
-@pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
 def test_every_word_weighs_the_same(splits, tmp_path) -> None:
     """Two batches of sentences of different length add up to the gradient of both in one."""
     dataset = SentenceDataset(splits["train"], condition_slice(), augment=False)
@@ -129,6 +128,7 @@ def test_every_word_weighs_the_same(splits, tmp_path) -> None:
         assert parts[k] == pytest.approx(mean[k] * words[k] / (8 * dataset.mean_words), rel=1e-4)
 
 
+@pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
 def test_tracking_offline(splits, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
