@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--model", default="crystal-gpt")
     parser.add_argument("--n", type=int, default=10000)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--batch-size", type=int, default=1024)
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--e-above-hull", type=float, default=0.025)
     parser.add_argument("--seed", type=int, default=0)

@@ -136,7 +136,7 @@ def generate(
     geometry_temperature: float = 0.7,
     top_p: float = 1.0,
     seed: int = 0,
-    batch_size: int = 512,
+    batch_size: int = 1024,
     clock: Clock | None = None,
 ) -> Iterator[Candidate]:
     """Generate `n` candidates, each with protostructure, structure and log-likelihood.
@@ -199,8 +199,8 @@ def _possible(
     """
     made = list(made)
     geometry = vocabulary().ids["<geom>"]
+    wrong = [i for i, candidate in enumerate(made) if RESPELLINGS and check(candidate.structure).reason is not None]
     for attempt, copies in enumerate(RESPELLINGS, start=1):
-        wrong = [i for i, candidate in enumerate(made) if check(candidate.structure).reason is not None]
         if not wrong:
             break
         drawn = spoken(
@@ -208,13 +208,16 @@ def _possible(
             openings=[s.ids[: s.ids.index(geometry) + 1] for i in wrong for s in [sentences[i]] * copies],
             **options | {"seed": options["seed"] + 1_000_003 * attempt, "geometry_temperature": 1.0},
         )
-        for place, i in enumerate(wrong):
+        failed, wrong = wrong, []
+        for place, i in enumerate(failed):
             for after in drawn[place * copies : (place + 1) * copies]:
                 provenance = made[i].provenance
                 candidate = to_candidate(_continued(sentences[i], after), provenance["model"], provenance)
                 if check(candidate.structure).reason is None:
                     made[i] = candidate
                     break
+            else:
+                wrong.append(i)
     return made
 
 
