@@ -15,7 +15,8 @@ import numpy as np
 from genmat.cli.data import folder
 from genmat.data.property_table import load_property
 from genmat.training.cgat import train_cgat
-from genmat.training.cgat_config import load_cgat_config
+from genmat.training.cgat_config import CGATTrainConfig
+from genmat.training.config import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=folder(None))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    config = load_cgat_config(options.config)
+    config = load_recipe(options.config, CGATTrainConfig)
     results = []
     for rows in options.rows:
         table = load_property(options.root, config.table, rows)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,17 +21,10 @@ def train(
     """Train a model exactly as its YAML file says; unknown keys are errors."""
     from genmat.cli.console import emit, note
     from genmat.errors import GenmatError, did_you_mean
-    from genmat.training.cgat_config import CGATTrainConfig, is_cgat_run, load_cgat_config
-    from genmat.training.composition_config import CompositionTrainConfig, is_composition_run, load_composition_config
-    from genmat.training.config import load_config
-    from genmat.training.preference import PreferenceTrainConfig, is_preference_run, load_preference_config
+    from genmat.training.config import load_recipe, recipe_kind
 
-    if is_composition_run(config):
-        settings = load_composition_config(config)
-    elif is_cgat_run(config):
-        settings = load_cgat_config(config)
-    else:
-        settings = load_preference_config(config) if is_preference_run(config) else load_config(config)
+    recipe, run = trainer_of(recipe_kind(config))
+    settings = load_recipe(config, recipe)
     folder = out or Path("runs") / settings.name
     if track not in ("none", "wandb"):
         raise GenmatError(did_you_mean(track, ["none", "wandb"], "tracker"))
@@ -38,22 +32,7 @@ def train(
         raise GenmatError(f"{folder}: holds checkpoints of an earlier run; add --resume, or choose another --out")
 
     tracker = None if track == "none" else track
-    if isinstance(settings, CompositionTrainConfig):
-        from genmat.training.composition_runs import train_composition
-
-        figures = train_composition(settings, folder, track=tracker, resume=resume)
-    elif isinstance(settings, PreferenceTrainConfig):
-        from genmat.training.preference import train_preference
-
-        figures = train_preference(settings, folder, track=tracker, resume=resume)
-    elif isinstance(settings, CGATTrainConfig):
-        from genmat.training.cgat import train_cgat
-
-        figures = train_cgat(settings, folder, track=tracker, resume=resume)
-    else:
-        from genmat.training.train import train as run
-
-        figures = run(settings, folder, track=tracker, resume=resume)
+    figures = run(settings, folder, track=tracker, resume=resume)
     if json:
         emit(figures)
         return
@@ -61,3 +40,26 @@ def train(
     for name, value in figures.items():
         if isinstance(value, (int, float)):
             note(f"{name}: {value:.5g}")
+
+
+def trainer_of(kind: str) -> tuple[type[Any], Callable[..., dict[str, Any]]]:
+    """The recipe of a kind of training and the function that follows it; of an unknown kind the language models', which
+    say what is wrong with it."""
+    if kind == "preference":
+        from genmat.training.preference import PreferenceTrainConfig, train_preference
+
+        return PreferenceTrainConfig, train_preference
+    if kind == "cgat":
+        from genmat.training.cgat import train_cgat
+        from genmat.training.cgat_config import CGATTrainConfig
+
+        return CGATTrainConfig, train_cgat
+    if kind in ("composition_transformer", "composition_gru"):
+        from genmat.training.composition_config import CompositionTrainConfig
+        from genmat.training.composition_runs import train_composition
+
+        return CompositionTrainConfig, train_composition
+    from genmat.training.config import TrainConfig
+    from genmat.training.train import train as train_language
+
+    return TrainConfig, train_language

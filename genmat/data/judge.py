@@ -97,7 +97,7 @@ def _before(candidate: Candidate, labels: set[str], templates: frozenset[str]) -
     row: dict[str, Any] = {"id": candidate.id, "formula": candidate.formula}
     told = {**candidate.provenance.get("columns", {}), **candidate.results}
     row["log_likelihood"] = told.get("log_likelihood_prototype", told.get("log_likelihood"))
-    proto = _symmetry(structure) if structure is not None else candidate.protostructure
+    proto = symmetry_of(structure) if structure is not None else candidate.protostructure
     if proto is not None:
         row |= {"spacegroup": proto.spacegroup, "label": proto.label, "label_first": proto.label not in labels}
         labels.add(proto.label)
@@ -126,7 +126,7 @@ def _after(sample: Candidate, final: Candidate, known: Known, templates: frozens
     """What is known of a sample after relaxation."""
     structure = final.structure
     assert structure is not None
-    proto = _symmetry(structure)
+    proto = symmetry_of(structure)
     found = known.find(structure)
     row: dict[str, Any] = {
         "known": found[0] if found else "",
@@ -184,7 +184,8 @@ def _composition(amounts: Any) -> dict[str, bool]:
         return {"smact_valid": False, "charge_balanced": False}
 
 
-def _symmetry(structure: Structure) -> Protostructure | None:
+def symmetry_of(structure: Structure) -> Protostructure | None:
+    """The protostructure, None where the structure has none to find."""
     try:
         return from_structure(structure)
     except GenmatError:

@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from genmat.campaign import Campaign
-from genmat.crystal.prototype import Protostructure, from_structure
+from genmat.crystal.prototype import Protostructure
+from genmat.data.judge import symmetry_of
 from genmat.data.tokens import spell_settings
 from genmat.errors import GenmatError
 
@@ -90,16 +90,9 @@ def _judged(folder: Path) -> list[tuple[dict[str, str], Protostructure]]:
     for source in dict.fromkeys(name for name, _ in rows):
         with Campaign.read(folder / source) as campaign:
             for candidate in campaign.candidates(("geometry", "spellings")):
-                proto = candidate.protostructure or _symmetry(candidate.structure)
+                proto = candidate.protostructure
+                if proto is None and candidate.structure is not None:
+                    proto = symmetry_of(candidate.structure)
                 if proto is not None and (source, candidate.id) in rows:
                     out.append((rows[source, candidate.id], proto))
     return out
-
-
-def _symmetry(structure: Any) -> Protostructure | None:
-    if structure is None:
-        return None
-    try:
-        return from_structure(structure)
-    except GenmatError:
-        return None

@@ -16,15 +16,14 @@ from genmat.data.crystal_table import CrystalCollator, CrystalTable, load_crysta
 from genmat.data.graph_predict import energy_scores, fit_quantiles, n_elements, predict_rows
 from genmat.data.property_table import load_property
 from genmat.data.prototypes import Prototypes
-from genmat.errors import GenmatError
 from genmat.modeling.cgat.configuration_cgat import CGATConfig
 from genmat.modeling.cgat.modeling_cgat import CGATModel
 from genmat.training.cgat_card import write_cgat_card
 from genmat.training.cgat_config import CGATTrainConfig
-from genmat.training.checkpoints import hours_spent, last_checkpoint
-from genmat.training.composition import AveragedWeights, Epochs, RowDataset, TableTrainer
-from genmat.training.composition_runs import shared_folder, start_folder
-from genmat.training.trainer import training_arguments
+from genmat.training.checkpoints import start_folder
+from genmat.training.composition import AveragedWeights, RowDataset, TableTrainer, run_averaged, take_members
+from genmat.training.composition_runs import shared_folder
+from genmat.training.trainer import Epochs, training_arguments
 
 VOLUME = 20.0  # Å³/atom, where none is known
 RIDGE = 3.0  # crystals' worth of pull of an element's reference to the mean
@@ -55,22 +54,8 @@ def build_cgat(config: CGATTrainConfig, table: CrystalTable, start: Path | None 
     for member in model.members:
         member.features.copy_(features)
     if start is not None:
-        take_weights(model, CGATModel.from_pretrained(start))
+        take_members(model, CGATModel.from_pretrained(start))  # references and scale are the new table's
     return model
-
-
-@torch.no_grad()
-def take_weights(model: CGATModel, source: CGATModel) -> None:
-    """Members of `source` in turn; references and scale are the new table's.
-
-    Raises:
-        GenmatError: other sizes.
-    """
-    for i, member in enumerate(model.members):
-        try:
-            member.load_state_dict(source.members[i % len(source.members)].state_dict())
-        except RuntimeError as error:
-            raise GenmatError(f"start: {str(error).splitlines()[-1].strip()}; use the sizes of that model") from None
 
 
 def fit_cgat(
@@ -102,15 +87,7 @@ def fit_cgat(
         callbacks=[Epochs(), average],
     )
     trainer.optimiser, trainer.counts = config.optimiser, table.orbits(rows)
-    checkpoint = last_checkpoint(out) if resume else None
-    if checkpoint is not None:
-        average.start = checkpoint
-    trainer.earlier_hours = hours_spent(checkpoint)
-    trainer.train(resume_from_checkpoint=checkpoint)
-    average.apply(model)
-    hours = trainer.state.log_history[-1]["cpu_hours"]
-    parameters = sum(p.numel() for p in model.parameters())
-    return model.eval(), {"cpu_hours": hours, "steps": trainer.state.global_step, "parameters": parameters}
+    return model, run_averaged(trainer, average, out, resume)
 
 
 def train_cgat(
@@ -135,7 +112,8 @@ def train_cgat(
         table = load_crystals(shared_folder(), prototypes=prototypes, also=[Path(path) for path in config.also])
     elif table is None:
         table = load_property(shared_folder(), config.table, config.rows, prototypes=prototypes)
-    model, run = fit_cgat(config, table, out, start=start_folder(config.start), resume=resume, track=track)
+    start = start_folder(config.start) if config.start else None
+    model, run = fit_cgat(config, table, out, start=start, resume=resume, track=track)
     figures = {"name": config.name, "config": config.model_dump(mode="json"), **run}
     figures["rows"] = {split: len(table.rows(split)) for split in ("train", "val", "test")}
     calibrate(model, table)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from genmat.errors import GenmatError, did_you_mean
+from genmat.errors import did_you_mean
 from genmat.training.config import OptimiserConfig, Strict
 
 FROM_DATA = {"model_type", "num_elements", "num_features", "num_symmetries", "num_ranks", "scale", "quantiles"}
@@ -59,29 +58,3 @@ class CGATTrainConfig(Strict):
     saves_per_epoch: int = Field(1, ge=1)
     log_every: int = Field(50, ge=1)
     threads: int = Field(1, ge=1)
-
-
-def is_cgat_run(path: Path) -> bool:
-    """Whether a YAML file describes a crystal-graph attention network."""
-    import yaml
-
-    try:
-        return yaml.safe_load(path.read_text())["model"]["type"] == "cgat"
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return False
-
-
-def load_cgat_config(path: Path) -> CGATTrainConfig:
-    """Read and check a YAML file.
-
-    Raises:
-        GenmatError: unknown key or value out of range.
-    """
-    import yaml
-
-    try:
-        return CGATTrainConfig.model_validate(yaml.safe_load(path.read_text()))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise GenmatError(f"{path}: {where}: {problem['msg'].removeprefix('Value error, ')}; correct it") from None

@@ -19,7 +19,7 @@ from genmat.modeling.composition.modeling_composition import CompositionModel
 from genmat.modeling.composition.modeling_disorder import DisorderModel
 from genmat.training.checkpoints import hours_spent, last_checkpoint
 from genmat.training.composition_config import ENCODERS, CompositionTrainConfig
-from genmat.training.trainer import MeteredTrainer, training_arguments
+from genmat.training.trainer import Epochs, MeteredTrainer, training_arguments
 
 BUCKET = 20  # batches sorted by number of elements together
 AVERAGE_FILE = "average.safetensors"
@@ -124,14 +124,6 @@ class AveragedWeights(TrainerCallback):
             weight.copy_(self.average[name])
 
 
-class Epochs(TrainerCallback):
-    """Tell the order which epoch begins; a resumed run then continues exactly where it was."""
-
-    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
-        """Called before the first batch of an epoch, also of one that is resumed in its middle."""
-        train_dataloader.batch_sampler.sampler.set_epoch(int(state.epoch + 1e-6))
-
-
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict]:
     """Matrices of the encoders for Muon; tables, heads, gains and biases for AdamW, vectors undecayed."""
     named = dict(model.named_parameters())
@@ -194,22 +186,22 @@ def build_composition_model(
     for member in model.members:
         member.embed.features.copy_(features)
     if start is not None:
-        take_members(model, CompositionModel.from_pretrained(start))
+        take_members(model, CompositionModel.from_pretrained(start), without="head.")
     return model
 
 
 @torch.no_grad()
-def take_members(model: CompositionModel, source: CompositionModel) -> None:
-    """Weights of the encoders of `source`, its members in turn, everything but the heads.
+def take_members(model: Any, source: Any, without: str | None = None) -> None:
+    """Weights of the members of `source` in turn, but for those whose names begin with `without`.
 
     Raises:
         GenmatError: other sizes.
     """
     for i, member in enumerate(model.members):
         weights = source.members[i % len(source.members)].state_dict()
-        weights = {name: w for name, w in weights.items() if not name.startswith("head.")}
+        kept = {name: w for name, w in weights.items() if without is None or not name.startswith(without)}
         try:
-            found = member.load_state_dict(weights, strict=False)
+            found = member.load_state_dict(kept, strict=without is None)
         except RuntimeError as error:
             raise GenmatError(f"start: {str(error).splitlines()[-1].strip()}; use the sizes of that model") from None
         assert not found.unexpected_keys
@@ -251,15 +243,26 @@ def fit(
         callbacks=[Epochs(), average],
     )
     trainer.optimiser, trainer.counts = config.optimiser, (table.numbers[rows] > 0).sum(1)
+    return model, run_averaged(trainer, average, out, resume)
+
+
+def run_averaged(trainer: TableTrainer, average: AveragedWeights, out: Path, resume: bool) -> dict[str, Any]:
+    """Train, with `resume` from the last checkpoint in `out`; the model then has the averaged weights.
+
+    Returns:
+        `cpu_hours`, `steps`, `parameters`.
+    """
     checkpoint = last_checkpoint(out) if resume else None
     if checkpoint is not None:
         average.start = checkpoint
     trainer.earlier_hours = hours_spent(checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
+    model = trainer.model
     average.apply(model)
+    model.eval()
     hours = trainer.state.log_history[-1]["cpu_hours"]
     parameters = sum(p.numel() for p in model.parameters())
-    return model.eval(), {"cpu_hours": hours, "steps": trainer.state.global_step, "parameters": parameters}
+    return {"cpu_hours": hours, "steps": trainer.state.global_step, "parameters": parameters}
 
 
 def save_model(model: CompositionModel, folder: Path, figures: dict[str, Any]) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from genmat.errors import GenmatError, did_you_mean
+from genmat.errors import did_you_mean
 from genmat.training.config import OptimiserConfig, Strict
 
 TABLES = ("composition", "disorder", "disorder-type", "disorder-grouped")
@@ -55,30 +54,3 @@ class CompositionTrainConfig(Strict):
     saves_per_epoch: int = Field(1, ge=1)
     log_every: int = Field(100, ge=1)
     threads: int = Field(1, ge=1)
-
-
-def is_composition_run(path: Path) -> bool:
-    """Whether a YAML file describes a composition model."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text())
-        return values["model"]["type"] in ENCODERS
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return False
-
-
-def load_composition_config(path: Path) -> CompositionTrainConfig:
-    """Read and check a YAML file.
-
-    Raises:
-        GenmatError: unknown key or value out of range.
-    """
-    import yaml
-
-    try:
-        return CompositionTrainConfig.model_validate(yaml.safe_load(path.read_text()))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise GenmatError(f"{path}: {where}: {problem['msg'].removeprefix('Value error, ')}; correct it") from None

@@ -12,6 +12,7 @@ from genmat.data import mixing
 from genmat.data.composition_predict import predict, system_probabilities
 from genmat.data.composition_tables import CompositionTable, load_compositions, load_disorder
 from genmat.errors import GenmatError
+from genmat.training.checkpoints import start_folder
 from genmat.training.composition import fit, save_model, tasks_of
 from genmat.training.composition_config import CompositionTrainConfig
 from genmat.training.composition_scores import chance_scores, fit_platt, number_scores, symmetry_scores, type_scores
@@ -31,17 +32,6 @@ def load_table(name: str) -> CompositionTable:
     return load_compositions(folder) if name == "composition" else load_disorder(folder, name)
 
 
-def start_folder(name: str | None) -> Path | None:
-    """A snapshot to start from: a folder, or the name of a shipped one."""
-    if name is None:
-        return None
-    root = Path(__file__).resolve().parents[2]
-    found = next((p for p in (Path(name), root / name, root / "models" / name) if (p / "config.json").is_file()), None)
-    if found is None:
-        raise GenmatError(f"start: {name}: no such snapshot; train it first, or give its folder")
-    return found
-
-
 def train_composition(
     config: CompositionTrainConfig,
     out: Path,
@@ -59,7 +49,16 @@ def train_composition(
         The figures of the run, also in `out/snapshot/figures.json`.
     """
     table = table or load_table(config.table)
-    model, run = fit(config, table, tasks_of(table), out, start=start_folder(config.start), resume=resume, track=track)
+    start = start_folder(config.start) if config.start else None
+    model, run = fit(
+        config,
+        table,
+        tasks_of(table),
+        out,
+        start=start,
+        resume=resume,
+        track=track,
+    )
     if "disorder" in table.labels:
         calibrate(model, table)
     figures = {"name": config.name, "config": config.model_dump(mode="json"), **run}

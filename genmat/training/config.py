@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -24,6 +24,9 @@ class Strict(BaseModel):
     """Immutable, and closed to unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Recipe = TypeVar("Recipe", bound=Strict)
 
 
 class DataConfig(Strict):
@@ -115,11 +118,11 @@ class TrainConfig(Strict):
     threads: int = Field(1, ge=1)
 
 
-def load_config(path: str | Path) -> TrainConfig:
-    """Read and check a YAML file.
+def read_values(path: str | Path) -> dict[str, Any]:
+    """Keys and values of a YAML file.
 
     Raises:
-        GenmatError: missing or broken file, unknown key (with the nearest known one), value out of range.
+        GenmatError: missing or broken file.
     """
     import yaml
 
@@ -132,17 +135,44 @@ def load_config(path: str | Path) -> TrainConfig:
         raise GenmatError(f"{path}: not YAML ({' '.join(str(error).split())}); correct it") from None
     if not isinstance(values, dict):
         raise GenmatError(f"{path}: expected keys and values; see experiments/ for an example")
+    return values
+
+
+def recipe_kind(path: str | Path) -> str:
+    """What a YAML file trains: the type of its model, or `preference`; nothing where it says neither.
+
+    Raises:
+        GenmatError: missing or broken file.
+    """
+    values = read_values(path)
+    if "judged" in values:
+        return "preference"
+    model = values.get("model")
+    return str(model.get("type", "")) if isinstance(model, dict) else ""
+
+
+def load_recipe(path: str | Path, recipe: type[Recipe]) -> Recipe:
+    """Read and check a YAML file.
+
+    Raises:
+        GenmatError: missing or broken file, unknown key (with the nearest known one), value out of range.
+    """
     try:
-        return TrainConfig.model_validate(values)
+        return recipe.model_validate(read_values(path))
     except ValidationError as error:
-        raise GenmatError(f"{path}: {explain(error.errors()[0])}") from None
+        raise GenmatError(f"{path}: {explain(error.errors()[0], recipe)}") from None
 
 
-def explain(problem: Any) -> str:
+def load_config(path: str | Path) -> TrainConfig:
+    """The recipe of a crystal language model; raises as `load_recipe`."""
+    return load_recipe(path, TrainConfig)
+
+
+def explain(problem: Any, recipe: type[BaseModel]) -> str:
     """One line for the first problem pydantic found."""
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        section: type[BaseModel] = TrainConfig
+        section = recipe
         for part in problem["loc"][:-1]:
             section = section.model_fields[str(part)].annotation  # type: ignore[assignment]
         return f"{where}: {did_you_mean(str(problem['loc'][-1]), section.model_fields, 'key')}"

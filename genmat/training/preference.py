@@ -21,16 +21,15 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch.utils.data import Dataset
-from transformers import TrainerCallback
 
 from genmat.data.preferences import Opinion, held_out, read_opinions
 from genmat.errors import GenmatError
 from genmat.tokenization.vocabulary import hull_word, vocabulary
 from genmat.training.batches import Collator, choose
 from genmat.training.build import condition_slice
-from genmat.training.checkpoints import hours_spent, last_checkpoint
+from genmat.training.checkpoints import hours_spent, last_checkpoint, start_folder
 from genmat.training.config import OptimiserConfig, Strict, TrainConfig
-from genmat.training.trainer import MeteredTrainer, training_arguments
+from genmat.training.trainer import Epochs, MeteredTrainer, training_arguments
 
 HELD_OUT = 0.1  # of the judged formulas; the figures of the run are taken on them
 
@@ -134,14 +133,6 @@ def log_likelihoods(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> tupl
     return -(losses * before).sum(1), -losses.sum(1), judged.sum(1)
 
 
-class EpochOfPairs(TrainerCallback):
-    """Tell the pairs which epoch begins, also one that is resumed in its middle."""
-
-    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
-        """Called before the first batch."""
-        train_dataloader.dataset.epoch = int(state.epoch + 1e-6)
-
-
 class PreferenceTrainer(MeteredTrainer):
     """`Trainer` with the loss of this module; `reference` is the frozen start."""
 
@@ -193,33 +184,6 @@ def agreement(model: Any, opinions: Sequence[Opinion]) -> dict[str, float]:
     return {"auc": float(above), **means, "n_preferred": int(preferred.sum()), "n_others": int((~preferred).sum())}
 
 
-def is_preference_run(path: Path) -> bool:
-    """Whether a YAML file describes a training on preferences."""
-    import yaml
-
-    try:
-        return "judged" in yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, TypeError):
-        return False
-
-
-def load_preference_config(path: Path) -> PreferenceTrainConfig:
-    """Read and check a YAML file.
-
-    Raises:
-        GenmatError: unknown key or value out of range.
-    """
-    import yaml
-    from pydantic import ValidationError
-
-    try:
-        return PreferenceTrainConfig.model_validate(yaml.safe_load(path.read_text()))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise GenmatError(f"{path}: {where}: {problem['msg'].removeprefix('Value error, ')}; correct it") from None
-
-
 def train_preference(
     config: PreferenceTrainConfig, out: Path, *, track: str | None = None, resume: bool = True
 ) -> dict[str, Any]:
@@ -237,9 +201,9 @@ def train_preference(
     from genmat.training.train import finish, load_splits
 
     torch.set_num_threads(config.threads)
-    start = Path(config.start)
+    start = start_folder(config.start)
     if not (start / "figures.json").is_file():
-        raise GenmatError(f"start: {start}: no snapshot of a training; train it first, or give its folder")
+        raise GenmatError(f"start: {start}: no figures.json of its training; give a snapshot of genmat train")
     figures = json.loads((start / "figures.json").read_text())
     splits = load_splits(TrainConfig.model_validate(figures["config"]))
     model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
@@ -254,7 +218,7 @@ def train_preference(
         args=training_arguments(config, out, steps, track, save_total_limit=2),
         train_dataset=pairs,
         data_collator=PairCollator(Collator(vocabulary().ids["<pad>"], condition_slice())),
-        callbacks=[EpochOfPairs()],
+        callbacks=[Epochs()],
     )
     trainer.optimiser, trainer.reference, trainer.config = config.optimiser, reference, config
     checkpoint = last_checkpoint(out) if resume else None

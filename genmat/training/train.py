@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
 
 from genmat.errors import GenmatError
 from genmat.tokenization.vocabulary import vocabulary
@@ -20,7 +19,7 @@ from genmat.training.checkpoints import hours_spent, last_checkpoint
 from genmat.training.config import TrainConfig
 from genmat.training.metrics import NgramBaseline, model_losses, summarise
 from genmat.training.muon import parameter_groups
-from genmat.training.trainer import MeteredTrainer, training_arguments
+from genmat.training.trainer import Epochs, MeteredTrainer, training_arguments
 
 EVAL_BATCH = 256
 
@@ -44,16 +43,6 @@ class BucketTrainer(MeteredTrainer):
         data = train_dataset if train_dataset is not None else self.train_dataset
         lengths = [len(v[0]) for v in data.variants]  # equivalent settings have equal lengths
         return LengthBuckets(lengths, self.args.train_batch_size, self.args.seed)
-
-
-class Epochs(TrainerCallback):
-    """Tell order and variants which epoch begins; a resumed run then continues exactly where it was."""
-
-    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
-        """Called before the first batch of an epoch, also of one that is resumed in its middle."""
-        epoch = int(state.epoch + 1e-6)
-        train_dataloader.dataset.epoch = epoch
-        train_dataloader.batch_sampler.sampler.set_epoch(epoch)
 
 
 def find_source(name: str) -> Path:

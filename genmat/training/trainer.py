@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from genmat.training.config import OptimiserConfig
 from genmat.training.muon import Muon
@@ -38,6 +38,18 @@ class MeteredTrainer(Trainer):
         """Add `cpu_hours`, attempts before a resume included."""
         logs["cpu_hours"] = self.earlier_hours + time.process_time() / 3600
         super().log(logs, start_time)
+
+
+class Epochs(TrainerCallback):
+    """Tell data and order, where they change with it, which epoch begins; a resumed run then goes on where it was."""
+
+    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        """Called before the first batch of an epoch, also of one that is resumed in its middle."""
+        epoch, data, order = int(state.epoch + 1e-6), train_dataloader.dataset, train_dataloader.batch_sampler.sampler
+        if hasattr(data, "epoch"):
+            data.epoch = epoch
+        if hasattr(order, "set_epoch"):
+            order.set_epoch(epoch)
 
 
 def training_arguments(

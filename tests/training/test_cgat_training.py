@@ -19,10 +19,11 @@ from genmat.data.graph_predict import fit_quantiles, half_width, load_graph_mode
 from genmat.data.prototypes import load_prototypes
 from genmat.errors import GenmatError
 from genmat.training.cgat import references, train_cgat
-from genmat.training.cgat_config import CGATTrainConfig, is_cgat_run, load_cgat_config
+from genmat.training.cgat_config import CGATTrainConfig
+from genmat.training.config import load_recipe, recipe_kind
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPERIMENTS = sorted(p for p in (ROOT / "experiments").glob("*.yaml") if is_cgat_run(p))
+EXPERIMENTS = sorted(p for p in (ROOT / "experiments").glob("*.yaml") if recipe_kind(p) == "cgat")
 KEYS = ["225:a_b", "221:a_b", "221:a_b_c"]
 
 
@@ -145,14 +146,14 @@ def test_real_crystals(shared, tmp_path) -> None:
 def test_experiments_are_valid(path) -> None:
     from genmat.modeling.cgat.configuration_cgat import CGATConfig
 
-    assert CGATConfig(**load_cgat_config(path).model.sizes).hidden_size
+    assert CGATConfig(**load_recipe(path, CGATTrainConfig).model.sizes).hidden_size
 
 
 def test_unknown_keys_are_errors(tmp_path, capsys) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("name: x\nmodel: {type: cgat, sizes: {hiden_size: 3}}\noptimiser: {epochs: 1}\n")
     with pytest.raises(GenmatError, match="did you mean 'hidden_size'"):
-        load_cgat_config(bad)
+        load_recipe(bad, CGATTrainConfig)
     assert genmat(["train", str(bad), "--out", str(tmp_path / "o")]) == 1
     assert "hidden_size" in capsys.readouterr().err
 
@@ -210,7 +211,7 @@ def test_the_shipped_network_is_what_its_card_says() -> None:
     scores = SHIPPED / "scores.json"
     card = render(figures, json.loads(scores.read_text()) if scores.is_file() else {})
     assert (SHIPPED / "README.md").read_text() == card
-    made = load_cgat_config(ROOT / "experiments" / "cgat.yaml").model_dump(mode="json")
+    made = load_recipe(ROOT / "experiments" / "cgat.yaml", CGATTrainConfig).model_dump(mode="json")
     assert figures["config"] == made and figures["parameters"] <= 5_000_000
     assert (SHIPPED / "model.safetensors").stat().st_size < 8e6
     labels = ["AB_cF8_225_a_b:Cl-Na", "AB3C_cP5_221_a_c_b:Ba-O-Ti", "AB_cF8_225_a_b:Mg-O"]

@@ -16,7 +16,7 @@ from genmat.data.composition_tables import CompositionTable, encode, read_amount
 from genmat.errors import GenmatError
 from genmat.training.composition import fit, parameter_groups, tasks_of
 from genmat.training.composition_card import render
-from genmat.training.composition_config import CompositionTrainConfig, is_composition_run, load_composition_config
+from genmat.training.composition_config import ENCODERS, CompositionTrainConfig
 from genmat.training.composition_runs import train_composition
 from genmat.training.composition_scores import (
     auroc,
@@ -27,9 +27,10 @@ from genmat.training.composition_scores import (
     symmetry_scores,
     type_scores,
 )
+from genmat.training.config import load_recipe, recipe_kind
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPERIMENTS = sorted(p for p in (ROOT / "experiments").glob("*.yaml") if is_composition_run(p))
+EXPERIMENTS = sorted(p for p in (ROOT / "experiments").glob("*.yaml") if recipe_kind(p) in ENCODERS)
 METALS, ANIONS = ["Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba"], ["F", "Cl", "Br", "I", "O", "S", "Se", "Te"]
 
 
@@ -126,7 +127,7 @@ def test_a_start_with_other_sizes_is_one_line(tmp_path) -> None:
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
 def test_experiments_are_read(path) -> None:
-    settings = load_composition_config(path)
+    settings = load_recipe(path, CompositionTrainConfig)
     assert path.stem.replace("_", "-") in (settings.name, "composition-transformer")
 
 
@@ -142,7 +143,7 @@ def test_bad_configurations_are_one_line(text, said, tmp_path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(text)
     with pytest.raises(GenmatError, match=said):
-        load_composition_config(path)
+        load_recipe(path, CompositionTrainConfig)
 
 
 def test_scores_agree_with_scikit_learn() -> None:

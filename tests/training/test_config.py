@@ -8,12 +8,12 @@ import pytest
 
 from genmat.errors import GenmatError
 from genmat.training.build import build_model
-from genmat.training.config import load_config
-from genmat.training.preference import is_preference_run, load_preference_config
+from genmat.training.config import load_config, load_recipe, recipe_kind
+from genmat.training.preference import PreferenceTrainConfig
 
 FOUND = sorted((Path(__file__).resolve().parents[2] / "experiments").glob("crystal_*.yaml"))
-EXPERIMENTS = [path for path in FOUND if not is_preference_run(path)]
-PREFERENCES = [path for path in FOUND if is_preference_run(path)]
+EXPERIMENTS = [path for path in FOUND if recipe_kind(path) != "preference"]
+PREFERENCES = [path for path in FOUND if recipe_kind(path) == "preference"]
 GOOD = """
 name: tiny
 model: {type: crystal_rnn, sizes: {hidden_size: 32}}
@@ -39,7 +39,7 @@ def test_every_experiment_builds_its_model(path) -> None:
 
 @pytest.mark.parametrize("path", PREFERENCES, ids=lambda p: p.stem)
 def test_every_training_on_preferences_starts_from_a_shipped_model(path) -> None:
-    config = load_preference_config(path)
+    config = load_recipe(path, PreferenceTrainConfig)
     assert (path.parents[1] / config.start / "config.json").is_file()
     header = path.read_text().split("name:")[0]
     assert all(word in header for word in ("genmat evaluate generation", "genmat train", "hours", "expected"))

@@ -14,20 +14,17 @@ from genmat.tokenization.sentence import spell
 from genmat.tokenization.vocabulary import vocabulary
 from genmat.training.batches import Collator
 from genmat.training.build import build_model, condition_slice
-from genmat.training.config import ModelConfig
+from genmat.training.config import ModelConfig, load_recipe, recipe_kind
 from genmat.training.preference import (
-    EpochOfPairs,
     PairCollator,
     Pairs,
     PreferenceTrainConfig,
     PreferenceTrainer,
     agreement,
-    is_preference_run,
     known_opinions,
-    load_preference_config,
     log_likelihoods,
 )
-from genmat.training.trainer import training_arguments
+from genmat.training.trainer import Epochs, training_arguments
 
 SIZES = {
     "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
@@ -102,7 +99,7 @@ def test_a_model_learns_to_agree_on_formulas_it_has_not_seen(opinions, tmp_path,
         args=training_arguments(config, tmp_path, 2, None),
         train_dataset=pairs,
         data_collator=PairCollator(Collator(vocabulary().ids["<pad>"], condition_slice())),
-        callbacks=[EpochOfPairs()],
+        callbacks=[Epochs()],
     )
     trainer.optimiser, trainer.reference, trainer.config = config.optimiser, reference.eval(), config
     before = agreement(reference, rest)
@@ -120,8 +117,8 @@ def test_formulas_are_held_out_by_their_name() -> None:
 def test_bad_recipes_and_folders_are_one_line(tmp_path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("name: x\nstart: y\njudged: [z]\nbetta: 1\noptimiser: {epochs: 1}\n")
-    assert is_preference_run(path)
+    assert recipe_kind(path) == "preference"
     with pytest.raises(GenmatError, match="betta"):
-        load_preference_config(path)
+        load_recipe(path, PreferenceTrainConfig)
     with pytest.raises(GenmatError, match=r"values\.csv"):
         read_opinions([tmp_path], 0.08, 0.025, 2)
