@@ -63,11 +63,7 @@ class _Passage:
 
 def find_pairs(document: Document, prop: Property, look_back: int = LOOK_BACK) -> list[Pair]:
     """All (material, value) pairs of a property in a document; `look_back` 0 wants both in one sentence."""
-    passages = [
-        _Passage(block, cleaned := plain(document.text(block)), sentences(cleaned.text))
-        for block in document.blocks
-        if block.kind in READ_KINDS
-    ]
+    passages = _passages(document)
     if not any(prop.trigger.search(passage.plain.text) for passage in passages):
         return []
     definitions = _definitions(passages)
@@ -76,6 +72,19 @@ def find_pairs(document: Document, prop: Property, look_back: int = LOOK_BACK) -
     for passage in passages:
         pairs += _in_passage(passage, prop, definitions, subject, look_back)
     return pairs
+
+
+def _passages(document: Document) -> list[_Passage]:
+    return [
+        _Passage(block, cleaned := plain(document.text(block)), sentences(cleaned.text))
+        for block in document.blocks
+        if block.kind in READ_KINDS
+    ]
+
+
+def abbreviations(document: Document) -> dict[str, Material]:
+    """The abbreviations a paper introduces itself."""
+    return _definitions(_passages(document))
 
 
 def _definitions(passages: Sequence[_Passage]) -> dict[str, Material]:
