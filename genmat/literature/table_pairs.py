@@ -21,7 +21,9 @@ from genmat.literature.tables import Cell, Table, carries_unit, find_tables, is_
 from genmat.literature.text import plain
 from genmat.literature.units import NONE, UNIT, Unit, conversion, parse_unit
 
-_CHANGE = re.compile(r"Δ|δ(?=\s?E)|\b(?:difference|change|shift|error|deviation|offset|reduction|ratio|MAE|MAPE)s?\b", re.I)
+_CHANGE = re.compile(
+    r"Δ|δ(?=\s?E)|\b(?:difference|change|shift|error|deviation|offset|reduction|ratio|MAE|MAPE)s?\b", re.I
+)
 
 
 def find_table_pairs(document: Document, prop: Property) -> list[Pair]:
@@ -119,7 +121,9 @@ def _material_column(table: Table, defined: Mapping[str, Material]) -> int | Non
 
 def _subject(table: Table, defined: Mapping[str, Material]) -> Material | None:
     """The only material of the caption and the headers."""
-    found = [m.material for m in find_materials(f"{table.caption} ; {' ; '.join(table.columns)}", defined) if not m.weak]
+    found = [
+        m.material for m in find_materials(f"{table.caption} ; {' ; '.join(table.columns)}", defined) if not m.weak
+    ]
     return found[0] if found and len({material.key for material in found}) == 1 else None
 
 

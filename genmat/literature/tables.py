@@ -163,8 +163,11 @@ def _of_cells(
     if len(starts) < 2:
         return
     if min(starts) + 1 in starts:
-        yield from _of_columns(page, caption, cells, starts)
-        return
+        turned = list(_of_columns(page, caption, cells, starts))
+        yield from turned
+        starts = {i for i in starts if i > _run(starts)[-1]}  # else labels over the columns
+        if turned or len(starts) < 2:
+            return
     top = cells[: min(starts)]
     for width in sorted(range(2, 13), key=lambda width: -len(_cut(cells, starts, width))):
         rows = _cut(cells, starts, width)
@@ -243,16 +246,27 @@ def _with_units(names: list[str], units: list[str]) -> list[str]:
     return names[:bare] + [f"{name} {unit}" for name, unit in zip(names[bare:], units, strict=True)]
 
 
-def _of_columns(page: int, caption: str, cells: Sequence[Cell], starts: set[int]) -> Iterator[Table]:
-    """Materials one after the other, then each quantity's name and as many values."""
+def _run(starts: set[int]) -> list[int]:
+    """The places that follow on the first without a gap."""
     run = [min(starts)]
     while run[-1] + 1 in starts:
         run.append(run[-1] + 1)
+    return run
+
+
+def _of_columns(page: int, caption: str, cells: Sequence[Cell], starts: set[int]) -> Iterator[Table]:
+    """Materials one after the other, then each quantity's name and as many values."""
+    run = _run(starts)
     columns, values = [""], []
     for place in range(run[-1] + 1, len(cells) - len(run)):
         behind = cells[place + 1 : place + 1 + len(run)]
         ended = place + 1 + len(run) == len(cells) or not is_number(cells[place + 1 + len(run)].text)
-        if re.search(r"[A-Za-zα-ω]", cells[place].text) and not is_number(cells[place].text) and ended and all(_fits(cell.text) for cell in behind):
+        if (
+            re.search(r"[A-Za-zα-ω]", cells[place].text)
+            and not is_number(cells[place].text)
+            and ended
+            and all(_fits(cell.text) for cell in behind)
+        ):
             columns.append(cells[place].text)
             values.append(behind)
     if len(run) > 1 and values:
