@@ -50,8 +50,9 @@ class Statement:
 
 def of_record(record: Record) -> Statement:
     """A record as a statement."""
-    top = "" if record.value_max is None else f"–{record.value_max:g}"
-    value = f"{record.qualifier}{record.value:g}{top} {record.unit}"
+    value = " ".join(plain(record.raw).text.split())
+    if not re.search(r"[A-Za-zΩ°%]", value):
+        value += f" {record.unit}"
     return Statement(
         record.material, record.formula, record.key, record.property, value, record.sentence, record.document,
         record.page, record.start, record.end, record.confidence,
