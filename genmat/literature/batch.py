@@ -15,7 +15,7 @@ from genmat.literature.properties import Property
 from genmat.literature.readers import find_papers, read_papers
 from genmat.literature.records import Record, extract_records
 
-VERSION = 1
+VERSION = 2
 """Of the journal; raised when the extraction changes what it finds."""
 
 

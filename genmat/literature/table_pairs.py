@@ -17,7 +17,7 @@ from genmat.literature.pairing import Pair, abbreviations
 from genmat.literature.properties import Property
 from genmat.literature.quantities import Condition, Quantity, find_conditions, find_quantities
 from genmat.literature.rules import Points
-from genmat.literature.tables import Cell, Table, carries_unit, find_tables, is_material, is_number
+from genmat.literature.tables import Cell, Table, carries_unit, find_tables, is_material, is_number, table_texts
 from genmat.literature.text import plain
 from genmat.literature.units import NONE, UNIT, Unit, conversion, parse_unit
 
@@ -28,10 +28,7 @@ _CHANGE = re.compile(
 
 def find_table_pairs(document: Document, prop: Property) -> list[Pair]:
     """All (material, value) pairs of a property in the tables of a document."""
-    text = " ".join(document.pages)
-    if not re.search(r"\btab(?:le|\.)", text, re.IGNORECASE) and not any(b.kind == "table" for b in document.blocks):
-        return []
-    if not prop.trigger.search(plain(text).text):
+    if not any(prop.trigger.search(plain(text).text) for text in table_texts(document)):
         return []
     defined = abbreviations(document)
     pairs: dict[tuple[str, float, float | None, int], Pair] = {}

@@ -54,6 +54,16 @@ def find_tables(document: Document, defined: Mapping[str, Material] | None = Non
             yield from _of_lines(page, text, match.start(), defined)
 
 
+def table_texts(document: Document) -> Iterator[str]:
+    """What stands in the tables of a document and their captions, unread: to see whether reading them is worth it."""
+    for place, block in enumerate(document.blocks):
+        if block.kind == "table":
+            yield " ".join(document.text(b) for b in document.blocks[max(place - 1, 0) : place + 1])
+    for text in document.pages:
+        for match in _TITLE.finditer(text):
+            yield text[match.start() : match.start() + 4000]
+
+
 def _of_markup(text: str, start: int) -> list[list[Cell]]:
     """The grid of a table as `genmat.literature.markup` writes it."""
     grid, at = [], start
