@@ -93,7 +93,9 @@ def read_corrections(path: Path) -> list[dict[str, Any]]:
             text, answer, start = row["text"], row["answer"], row["start"]
             right = isinstance(row["question"], str) and text[start : start + len(answer)] == answer
         except (ValueError, KeyError, TypeError) as error:
-            raise GenmatError(f"{path}, line {number}: no correction; lines are text, question, start, answer") from error
+            raise GenmatError(
+                f"{path}, line {number}: no correction; lines are text, question, start, answer"
+            ) from error
         if not right:
             raise GenmatError(f"{path}, line {number}: the answer does not stand at {start}; check it again")
         rows.append(row)

