@@ -31,8 +31,8 @@ MADE = "synthesis"
 class Statement:
     """A sentence on a material; `about` is a property's name or `MADE`, `value` as printed ("2.36 eV", may be empty).
 
-    `formula` is what the literature parser reads; `start` and `end` are characters on `page` of `document`: those of the
-    value, or of the sentence where there is none.
+    `formula` is as the literature parser reads it; `start` and `end` are characters on `page` of `document`: those of
+    the value, or of the sentence where there is none.
     """
 
     material: str

@@ -70,7 +70,7 @@ TABLES = {
     ),
     "ranges and unlike columns": (
         "band gap",
-        jats(rows("Glass|Gap (eV)|Change of gap (eV)|Work function (eV)", "As2S3|2.3–2.4|0.1|5.1", "As2Se3|1.8|0.2|5.0")),
+        jats(rows("Glass|Gap (eV)|Change of gap (eV)|Potential (eV)", "As2S3|2.3–2.4|0.1|5.1", "As2Se3|1.8|0.2|5.0")),
         [("As2S3", 2.3, 2.4), ("As2Se3", 1.8, None)],
     ),
     "no such table": ("band gap", jats(rows("Oxide|Energy (eV)", "MgO|4.7", "NaCl|5.0"), "Band offsets."), []),

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from chromium import browser, find_chromium
 
 from genmat.cli.main import run
 from genmat.errors import GenmatError
 from genmat.literature.check import place, read_corrections
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
-from chromium import browser, find_chromium
 
 TEXT = """We study halides. The band gap of CsPbBr3 is 2.36 eV.
 
