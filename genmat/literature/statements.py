@@ -206,7 +206,7 @@ def _record(row: dict[str, Any]) -> Record:
     """A record of text or JSON fields."""
 
     def value(name: str, kind: str) -> Any:
-        given = row.get(name)
+        given: Any = row.get(name)
         if "float" in kind:
             return None if given in (None, "") and "None" in kind else float(given)
         if kind == "bool":
