@@ -20,10 +20,12 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from tqdm import tqdm
 
 from genmat.errors import GenmatError
-from genmat.literature.qa import base_model, save_adapter
+from genmat.literature.qa import base_model, load_reader, save_adapter
 from genmat.literature.qa_data import Example, cropped, held_out, read_examples, with_unanswerable
+from genmat.literature.qa_scores import RIGHT, asked, calibration, f1
 
 
 class QaModelConfig(BaseModel):
@@ -52,7 +54,7 @@ class QaConfig(BaseModel):
         name: of the snapshot, `models/<name>`.
         data: folder of the files, relative to the working directory, or a path.
         stages: learned from one after the other; a file passed over twice is cropped anew.
-        add: files of own corrections, passed over `add_epochs` times among the last stage.
+        add: files of own corrections: instead of the stages they alone are learned, `add_epochs` times (`tuning`).
         start: a snapshot to go on from instead of the wheel's weights.
         rate: highest learning rate, of the head; every layer below has `layer_decay` times that of the one above.
         warmup, cooldown: shares of all steps in which the rate rises and falls linearly; constant between.
@@ -82,10 +84,8 @@ def plan(config: QaConfig, tokenizer: Any) -> list[list[Example]]:
     """The batches in the order they are learned from, each of similar lengths; the same for the same settings."""
     rng = random.Random(config.seed)
     batches: list[list[Example]] = []
-    stages = list(config.stages or [Stage(files={})])
     own = {str(path.absolute()): config.add_epochs for path in config.add}
-    stages[-1] = stages[-1].model_copy(update={"files": {**stages[-1].files, **own}})
-    for stage in stages:
+    for stage in (*config.stages, Stage(files=own)):
         chosen: list[Example] = []
         for name, epochs in stage.files.items():
             examples = read_examples(config.data / name)
@@ -165,12 +165,15 @@ def train(config: QaConfig, out: Path, *, track: str | None = None, resume: bool
     """Train to the end, saving every few minutes, and write the snapshot; an unfinished run in `out` is continued.
 
     Raises:
-        GenmatError: no examples, broken files, or `out` holds a run and `resume` is not set.
+        GenmatError: no examples, broken files, or a tracker asked for.
     """
+    if track is not None:
+        raise GenmatError(f"--track {track}: question answering shows its loss in the terminal alone; leave --track out")
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     state_file = out / "checkpoint-last" / "state.pt"
     state_file.parent.mkdir(parents=True, exist_ok=True)
+    config = tuning(config) if config.add else config
     model, tokenizer = base_model(config.start)
     batches = plan(config, tokenizer)
     optimiser = torch.optim.AdamW(groups(model, config), lr=config.rate, weight_decay=0.01)
@@ -189,7 +192,8 @@ def train(config: QaConfig, out: Path, *, track: str | None = None, resume: bool
         torch.save({**state, "optimiser": optimiser.state_dict()}, state_file.with_suffix(".partial"))
         state_file.with_suffix(".partial").replace(state_file)
 
-    for step in range(done, len(batches)):
+    steps = tqdm(range(done, len(batches)), "train", len(batches), initial=done, unit="batch")
+    for step in steps:
         for group in optimiser.param_groups:
             group["lr"] = config.rate * group["share"] * _schedule(step / len(batches), config)
         loss = loss_of(model, *encode(tokenizer, batches[step], config.length))
@@ -201,9 +205,8 @@ def train(config: QaConfig, out: Path, *, track: str | None = None, resume: bool
         if time.monotonic() - saved > 60 * config.save_minutes:
             save(step + 1)
             saved = time.monotonic()
-        if (step + 1) % 50 == 0 or step + 1 == len(batches):
-            mean = sum(losses[-50:]) / len(losses[-50:])
-            print(f"step {step + 1} of {len(batches)}, loss {mean:.3f}, {time.process_time() - start:.0f} CPU-s", flush=True)
+        if step % 50 == 49:
+            steps.set_postfix(loss=round(sum(losses[-50:]) / len(losses[-50:]), 3))
     save(len(batches))
     figures = {
         "steps": len(batches),
@@ -212,20 +215,37 @@ def train(config: QaConfig, out: Path, *, track: str | None = None, resume: bool
         "loss": round(sum(losses[-100:]) / max(len(losses[-100:]), 1), 4),
     }
     save_adapter(model.eval(), out / "snapshot", config.model.rank)
+    write_calibration(out / "snapshot", held_out_examples(config), config.start)
     (out / "snapshot" / "training.json").write_text(
         json.dumps({"config": config.model_dump(mode="json"), **figures}, indent=1) + "\n"
     )
     return figures
 
 
+def held_out_examples(config: QaConfig, most: int = 300) -> list[Example]:
+    """Up to `most` questions of each file that were not learned from, as many again asked of wrong contexts at random."""
+    rng = random.Random(config.seed)
+    chosen: list[Example] = []
+    for name in sorted({name for stage in config.stages for name in stage.files}):
+        examples = [e for e in read_examples(config.data / name) if held_out(e)]
+        chosen += with_unanswerable(rng.sample(examples, min(most, len(examples))), 1.0, rng)
+    return chosen
+
+
+def write_calibration(snapshot: Path, examples: Sequence[Example], start: Path | None) -> None:
+    """Fit the snapshot's confidence on examples that were not learned from; without any it stays that of `start`."""
+    weights = load_reader(start).calibration if start else (0.0, 1.0, 0.0)
+    if examples:
+        found = asked(load_reader(snapshot), examples)
+        weights = calibration(found, [f1(a, e) >= RIGHT for a, e in zip(found, examples, strict=True)])
+    (snapshot / "reader.json").write_text(json.dumps({"calibration": [round(w, 4) for w in weights]}) + "\n")
+
+
+def tuning(config: QaConfig) -> QaConfig:
+    """Own corrections alone, on top of the shipped model (or of `start`), at a tenth of the rate."""
+    return config.model_copy(update={"stages": (), "start": config.start or Path("qa"), "rate": config.rate / 10})
+
+
 def _schedule(progress: float, config: QaConfig) -> float:
     """Share of the rate: linear up, constant, linear down."""
     return max(min(progress / config.warmup, 1.0, (1 - progress) / config.cooldown), 0.01)
-
-
-if __name__ == "__main__":
-    import sys
-
-    import yaml
-
-    print(train(QaConfig(**yaml.safe_load(Path(sys.argv[1]).read_text())), Path(sys.argv[2]), resume=True))
