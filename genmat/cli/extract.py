@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-
 DEFAULT_QA = "qa"
 
 
@@ -24,8 +23,8 @@ def extract(
     qa: Annotated[
         str,
         typer.Option(
-            help="Model asked which value belongs to which material: qa (shipped), the folder of any question-answering "
-            "checkpoint, or none for the grammar alone."
+            help="Model asked which value is whose: qa (shipped), the folder of any question-answering checkpoint, or "
+            "none for the grammar alone."
         ),
     ] = DEFAULT_QA,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run of this output found.")] = False,
@@ -35,10 +34,12 @@ def extract(
     from genmat.cli.console import emit, note, progress
     from genmat.literature.batch import extract_batch
     from genmat.literature.properties import load_property
+    from genmat.literature.readers import find_papers
     from genmat.literature.records import by_material, check_ending, compared, of_material, write_records, write_rows
 
     check_ending(out)
     properties = [load_property(name) for name in property]
+    find_papers(papers)  # says what is wrong before a model is loaded
     reader = _reader(qa)
     model = qa if reader else ""
     journal = out.with_name(f"{out.name}.journal")

@@ -16,7 +16,8 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of checkpoints and snapshot; default runs/NAME.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in the folder.")] = False,
     add: Annotated[
-        list[Path] | None, typer.Option(help="Question answering: learn own corrections (JSONL) on top of the shipped model.")
+        list[Path] | None,
+        typer.Option(help="Question answering: learn own corrections (JSONL) on top of the shipped one."),
     ] = None,
     track: Annotated[str, typer.Option(help="Where to log: none or wandb (offline with WANDB_MODE=offline).")] = "none",
     json: opt.Json = False,

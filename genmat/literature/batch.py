@@ -42,8 +42,8 @@ def extract_batch(
     fresh: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Outcome:
-    """Records of all papers below a path. `journal` keeps finished files; files that changed are read again. `reader` is
-    asked about every pair (`extract_records`), `model` its name.
+    """Records of all papers below a path. `journal` keeps finished files; files that changed are read again. `reader`
+    is asked about every pair (`extract_records`), `model` its name.
 
     Raises:
         GenmatError: no papers; a journal of other properties or another version.

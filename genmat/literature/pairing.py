@@ -198,7 +198,9 @@ def pair_sentence(
         kept = [(v, p) for v, p in zip(chain, scored, strict=True) if total(p) >= threshold]
         if not kept:
             continue
-        aligned = _aligned(sentence, chain, conditions, earlier, subject, judge) if len(kept) == len(chain) > 1 else None
+        aligned = (
+            _aligned(sentence, chain, conditions, earlier, subject, judge) if len(kept) == len(chain) > 1 else None
+        )
         for i, (value, points) in enumerate(kept):
             choice = aligned[i] if aligned else _best(sentence, value, earlier, subject, judge)
             if choice is None:

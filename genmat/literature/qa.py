@@ -161,8 +161,8 @@ def save_adapter(model: nn.Module, out: Path, rank: int) -> None:
 
 @torch.inference_mode()
 def answer(reader: Reader, questions: Sequence[str], contexts: Sequence[str], *, tokens: int = 4096) -> list[Answer]:
-    """The best span for each (question, context), whatever its score; batches hold about `tokens` tokens, the windows of a
-    long context compete."""
+    """The best span for each (question, context), whatever its score; batches hold about `tokens` tokens, the windows
+    of a long context compete."""
     encoded = reader.tokenizer(
         list(questions),
         list(contexts),

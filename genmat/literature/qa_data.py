@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from genmat.errors import GenmatError
+from genmat.literature.quantities import find_quantities
 
 Example = dict[str, Any]
 MIN_WORDS, MAX_WORDS = 30, 80
@@ -67,11 +68,14 @@ def _checked(context: str, question: str, answers: list[list[Any]]) -> Example:
 
 
 def quantity_questions(row: Example) -> list[Example]:
-    """What was measured of a quantity's entity, and which entity a quantity belongs to, of a MeasEval paragraph."""
+    """What was measured of a quantity's entity, and which entity a quantity belongs to, of a MeasEval paragraph; of every
+    third quantity also what has another property of that size: nothing has."""
     text = row["text"]
     forward: dict[str, list[list[Any]]] = {}
     backward: dict[str, list[list[Any]]] = {}
-    for measured in row["measurements"]:
+    wrong: dict[str, list[list[Any]]] = {}
+    names = list(dict.fromkeys(m["property"][2] for m in row["measurements"] if "property" in m))
+    for place, measured in enumerate(row["measurements"]):
         if "entity" not in measured:
             continue
         (first, _, quantity), (start, _, entity) = measured["quantity"], measured["entity"]
@@ -80,11 +84,15 @@ def quantity_questions(row: Example) -> list[Example]:
         forward.setdefault(asked, []).append([first, quantity])
         asked = f"What has a {name} of {quantity}?" if name else f"What is {quantity} the measured value for?"
         backward.setdefault(asked, []).append([start, entity])
-    return [{"context": text, "question": q, "answers": a} for q, a in (forward | backward).items()]
+        others = [other for other in names if other != name]
+        if others and place % 3 == 0:
+            wrong[f"What has a {others[place % len(others)]} of {quantity}?"] = []
+    return [{"context": text, "question": q, "answers": a} for q, a in (wrong | forward | backward).items()]
 
 
 def gap_questions(row: Example) -> list[Example]:
-    """Band gaps of materials and materials of band gaps, of one ChemDataExtractor sentence."""
+    """Band gaps of materials and materials of band gaps, of one ChemDataExtractor sentence; no material has a band gap of
+    the other energies it speaks of."""
     text = row["text"]
     forward: dict[str, list[list[Any]]] = {}
     backward: dict[str, list[list[Any]]] = {}
@@ -98,6 +106,11 @@ def gap_questions(row: Example) -> list[Example]:
         forward.setdefault(f"What is the band gap of {name}?", []).append([first, whole])
         spoken = whole if near or unit is None else f"{value} {unit[1]}"
         backward.setdefault(f"Which material has a band gap of {spoken}?", []).append([start, name])
+    gaps = [(first, first + len(value)) for r in row["records"] for first, value in r["raw_value"]]
+    for quantity in find_quantities(text):
+        energy = quantity.unit.name in ("eV", "meV")
+        if energy and not any(first < quantity.end and quantity.start < last for first, last in gaps):
+            backward.setdefault(f"Which material has a band gap of {quantity.raw}?", [])
     return [{"context": text, "question": q, "answers": _unique(a)} for q, a in (forward | backward).items()]
 
 

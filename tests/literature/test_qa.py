@@ -1,4 +1,4 @@
-"""Question answering: spans against brute force, questions made of annotations, a training that goes on and is kept small."""
+"""Question answering: spans against brute force, questions made of annotations, a training that goes on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from genmat.literature.qa_train import QaConfig, Stage, plan, train  # noqa: E40
 from genmat.training.config import load_recipe  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-CONTEXT = "The band gap of GaAs is 1.42 eV. " + "Nothing else is said of any number here. " * 40 + "That of ZnO is 3.37 eV."
+CONTEXT = "The band gap of GaAs is 1.42 eV. " + "Nothing else is said of numbers. " * 50 + "That of ZnO is 3.37 eV."
 
 
 def example(name: str, gap: str, context: str = "") -> dict:
@@ -71,6 +71,8 @@ def test_questions_of_a_measured_quantity_go_both_ways() -> None:
         "measurements": [
             {"quantity": [23, 30, "3.37 eV"], "entity": [16, 19, "ZnO"], "property": [4, 12, "band gap"]},
             {"quantity": [36, 37, "5"], "entity": [38, 45, "samples"]},
+            {"quantity": [36, 37, "5"], "property": [4, 12, "band gap"]},
+            {"quantity": [36, 37, "5"], "entity": [38, 45, "samples"]},
             {"quantity": [36, 37, "5"]},
         ],
     }
@@ -78,13 +80,14 @@ def test_questions_of_a_measured_quantity_go_both_ways() -> None:
     assert made == {
         "What is the band gap of ZnO?": [[23, "3.37 eV"]],
         "What has a band gap of 3.37 eV?": [[16, "ZnO"]],
-        "What is the measured value for samples?": [[36, "5"]],
-        "What is 5 the measured value for?": [[38, "samples"]],
+        "What is the measured value for samples?": [[36, "5"], [36, "5"]],
+        "What is 5 the measured value for?": [[38, "samples"], [38, "samples"]],
+        "What has a band gap of 5?": [],
     }
 
 
 def test_questions_of_a_band_gap_go_both_ways() -> None:
-    text = "GaAs and CdTe have band gaps of 1.42 and 1.5 eV ."
+    text = "GaAs and CdTe have band gaps of 1.42 and 1.5 eV and bind excitons by 4.2 meV ."
     values, unit = [[32, "1.42"]], [[45, "eV"]]
     row = {
         "text": text,
@@ -100,6 +103,7 @@ def test_questions_of_a_band_gap_go_both_ways() -> None:
         "What is the band gap of CdTe?": [[41, "1.5 eV"]],
         "Which material has a band gap of 1.42 eV?": [[0, "GaAs"]],
         "Which material has a band gap of 1.5 eV?": [[9, "CdTe"]],
+        "Which material has a band gap of 4.2 meV?": [],
     }
 
 
@@ -159,12 +163,17 @@ def test_calibration_finds_the_weights_that_made_the_data() -> None:
 
 def test_corrections_are_read_and_checked(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
-    row = {"text": "ZnO has a gap of 3.4 eV.", "question": "What is the band gap of ZnO?", "start": 17, "answer": "3.4 eV"}
+    row = {
+        "text": "ZnO has a gap of 3.4 eV.",
+        "question": "What is the band gap of ZnO?",
+        "start": 17,
+        "answer": "3.4 eV",
+    }
     path.write_text(json.dumps(row) + "\n" + json.dumps({**row, "start": 0, "answer": ""}) + "\n")
     first, second = read_examples(path)
     assert first["answers"] == [[17, "3.4 eV"]] and second["answers"] == [] and first["context"] == row["text"]
     path.write_text(json.dumps(row) + "\n" + json.dumps({**row, "start": 3}) + "\n")
-    with pytest.raises(GenmatError, match="line 2: the answer '3.4 eV' does not stand at character 3"):
+    with pytest.raises(GenmatError, match=r"line 2: the answer '3\.4 eV' does not stand at character 3"):
         read_examples(path)
     path.write_text('{"text": "a"}\n')
     with pytest.raises(GenmatError, match="line 1: missing 'answer'"):
@@ -195,7 +204,9 @@ def test_training_goes_on_where_it_was_and_is_kept_small(tmp_path: Path) -> None
     assert (snapshot / "adapter.safetensors").stat().st_size < 300_000
     reader = load_reader(snapshot)
     found = answer(reader, [e["question"] for e in EXAMPLES], [e["context"] for e in EXAMPLES])
-    assert all(e["context"][a.start : a.end] == a.text and 0 <= a.confidence <= 1 for a, e in zip(found, EXAMPLES, strict=True))
+    assert all(
+        e["context"][a.start : a.end] == a.text and 0 <= a.confidence <= 1 for a, e in zip(found, EXAMPLES, strict=True)
+    )
     export(snapshot, tmp_path / "plain")
     plain = load_reader(tmp_path / "plain")
     again = answer(plain, [e["question"] for e in EXAMPLES], [e["context"] for e in EXAMPLES])
