@@ -27,6 +27,10 @@ MADE = "synthesis"
 """The `about` of a statement that says its material was made."""
 
 
+LONGEST = 800
+"""Characters of the longest sentence read for it; longer ones are lists or lost line ends."""
+
+
 @dataclass(frozen=True)
 class Statement:
     """A sentence on a material; `about` is a property's name or `MADE`, `value` as printed ("2.36 eV", may be empty).
@@ -111,6 +115,8 @@ def _made(document: Document) -> Iterator[Statement]:
         cleaned = plain(document.text(block))
         for first, last in sentences(cleaned.text):
             text = cleaned.text[first:last]
+            if last - first > LONGEST:
+                continue
             if "(" in text:
                 defined = {**find_definitions(text), **defined}
             for mention in made_in(text, defined):

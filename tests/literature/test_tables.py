@@ -220,8 +220,8 @@ def test_bars_and_semicolons_inside_cells() -> None:
     assert all(text[cell.start : cell.end] == cell.text for row in table.rows for cell in row)
 
 
-PIECES = """Table 1. Band gaps.|TABLE II|Compound|Eg (eV)|(eV)|PbTe|CdTe|0.31|1.5 ± 0.1|–|[3]||PbTe 6.46 0.31|PbTe   6.46   0.31
-|a (Å) Eg (eV)|x|A sentence about the gaps of several glasses follows here."""
+PIECES = """Table 1. Band gaps.|TABLE II|Compound|Eg (eV)|(eV)|PbTe|CdTe|0.31|1.5 ± 0.1|–|[3]||PbTe 6.46 0.31
+|PbTe   6.46   0.31|a (Å) Eg (eV)|x|A sentence about the gaps of several glasses follows here."""
 LINES_OF_TABLES = st.lists(st.sampled_from(PIECES.split("|")), max_size=40)
 
 
