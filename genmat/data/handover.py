@@ -35,15 +35,15 @@ def vasp_inputs(structure: Structure, scan: bool = False) -> dict[str, str]:
     """
     from pymatgen.io.vasp.sets import MPRelaxSet, MPScanRelaxSet
 
-    plain = _plain(structure)
+    cell = plain(structure)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about POTCARs that are not installed, which is what POTCAR.spec is for
-        inputs = (MPScanRelaxSet if scan else MPRelaxSet)(plain)
+        inputs = (MPScanRelaxSet if scan else MPRelaxSet)(cell)
         try:
             found = inputs.get_input_set(potcar_spec=True)
         except (KeyError, ValueError) as error:
             name = "MPScanRelaxSet" if scan else "MPRelaxSet"
-            raise GenmatError(f"{plain.formula}: {name} has no settings for it ({error}); leave it out") from None
+            raise GenmatError(f"{cell.formula}: {name} has no settings for it ({error}); leave it out") from None
     return {name: f"{str(text).rstrip()}\n" for name, text in found.items() if text is not None}
 
 
@@ -59,11 +59,11 @@ def qe_input(structure: Structure) -> str:
     """
     from pymatgen.io.pwscf import PWInput
 
-    plain = _plain(structure)
-    table, symbols = pseudopotentials(), sorted(element.symbol for element in plain.composition)
+    cell = plain(structure)
+    table, symbols = pseudopotentials(), sorted(element.symbol for element in cell.composition)
     missing = [symbol for symbol in symbols if symbol not in table]
     if missing:
-        raise GenmatError(f"{plain.formula}: SSSP has no pseudopotential of {', '.join(missing)}; leave it out")
+        raise GenmatError(f"{cell.formula}: SSSP has no pseudopotential of {', '.join(missing)}; leave it out")
     system: dict[str, Any] = {
         "ecutwfc": max(table[symbol][1] for symbol in symbols),
         "ecutrho": max(table[symbol][2] for symbol in symbols),
@@ -73,10 +73,10 @@ def qe_input(structure: Structure) -> str:
     }
     if MAGNETIC.intersection(symbols):
         system |= {"nspin": 2, "starting_magnetization": [0.3 if symbol in MAGNETIC else 0.0 for symbol in symbols]}
-    n = len(plain)
+    n = len(cell)
     return str(
         PWInput(
-            plain,
+            cell,
             pseudo={symbol: table[symbol][0] for symbol in symbols},
             control={
                 "calculation": "vc-relax", "prefix": "genmat", "pseudo_dir": "./pseudo", "outdir": "./out",
@@ -84,7 +84,7 @@ def qe_input(structure: Structure) -> str:
             },
             system=system,
             electrons={"conv_thr": 2e-10 * n, "mixing_beta": 0.4, "electron_maxstep": 80},
-            kpoints_grid=tuple(max(1, math.ceil(b / KSPACING)) for b in plain.lattice.reciprocal_lattice.abc),
+            kpoints_grid=tuple(max(1, math.ceil(b / KSPACING)) for b in cell.lattice.reciprocal_lattice.abc),
             format_options={"coord_decimals": 10},
         )
     )  # fmt: skip
@@ -98,7 +98,7 @@ def pseudopotentials() -> dict[str, tuple[str, int, int]]:
     return {row["element"]: (row["file"], int(row["ecutwfc"]), int(row["ecutrho"])) for row in rows}
 
 
-def _plain(structure: Structure) -> Structure:
+def plain(structure: Structure) -> Structure:
     """The structure by elements alone: no oxidation states, isotopes as their element, no properties of sites.
 
     Raises:
