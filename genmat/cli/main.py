@@ -26,6 +26,7 @@ from genmat.cli import (
     generate,
     order,
     predict,
+    push,
     report,
     scan,
     screen,
@@ -49,6 +50,7 @@ app.command()(train.train)
 app.command()(extract.extract)
 app.command()(report.report)
 app.command()(export.export)
+app.command()(push.push)
 app.command()(doctor.doctor)
 app.add_typer(predict.app, name="predict")
 app.add_typer(data.app, name="data")
