@@ -9,6 +9,7 @@ from typing import Any
 
 from genmat.crystal.shells import RANKS, site_symmetries
 from genmat.errors import GenmatError
+from genmat.training.check import UNKNOWN, header, write_checked
 
 COMMANDS = {
     "test": "python benchmarks/cgat.py test --write",
@@ -36,9 +37,8 @@ def write_cgat_card(folder: Path) -> Path:
     except FileNotFoundError as error:
         raise GenmatError(f"{error.filename}: missing; train the model with genmat train") from None
     scores = folder / "scores.json"
-    path = folder / "README.md"
-    path.write_text(render(figures, json.loads(scores.read_text()) if scores.is_file() else {}))
-    return path
+    measured = json.loads(scores.read_text()) if scores.is_file() else {}
+    return write_checked(folder, figures, lambda known: render(known, measured))
 
 
 def render(figures: dict[str, Any], scores: dict[str, Any]) -> str:
@@ -48,6 +48,8 @@ def render(figures: dict[str, Any], scores: dict[str, Any]) -> str:
     template = Template((Path(__file__).parent / "cgat_card.md").read_text())
     parts = [training_table(figures), test_table(scores.get("test")), wbm_table(scores.get("wbm"))]
     return template.substitute(
+        header=header(("inorganic", "crystal-structures", "formation-energy"), "graph-ml", figures["name"]),
+        check=figures.get("check", f"{UNKNOWN}\n"),
         name=figures["name"],
         parameters=f"{figures['parameters']:,}",
         members="one network" if members == 1 else f"an ensemble of {members} networks",
