@@ -16,7 +16,22 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import typer
 
 from genmat import __version__
-from genmat.cli import data, discover, doctor, evaluate, extract, generate, order, predict, report, scan, screen, train
+from genmat.cli import (
+    data,
+    discover,
+    doctor,
+    evaluate,
+    export,
+    extract,
+    generate,
+    order,
+    predict,
+    push,
+    report,
+    scan,
+    screen,
+    train,
+)
 from genmat.errors import GenmatError
 
 app = typer.Typer(
@@ -34,6 +49,8 @@ app.command()(order.order)
 app.command()(train.train)
 app.command()(extract.extract)
 app.command()(report.report)
+app.command()(export.export)
+app.command()(push.push)
 app.command()(doctor.doctor)
 app.add_typer(predict.app, name="predict")
 app.add_typer(data.app, name="data")
