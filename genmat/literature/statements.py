@@ -214,7 +214,11 @@ def _record(row: dict[str, Any]) -> Record:
     def value(name: str, kind: str) -> Any:
         given: Any = row.get(name)
         if "float" in kind:
-            return None if given in (None, "") and "None" in kind else float(given)
+            if given is None or given == "":
+                if "None" not in kind:
+                    raise ValueError(f"no {name}")
+                return None
+            return float(given)
         if kind == "bool":
             return given in (True, "True")
         return int(given) if kind == "int" else str(given or "")
