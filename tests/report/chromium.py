@@ -69,11 +69,13 @@ class Page:
             time.sleep(0.1)
         return value
 
-    def open(self, path: Path, width: int = 1280, height: int = 600, phone: bool = False) -> None:
-        """Load a local file in a window of this size."""
+    def open(
+        self, path: Path | str, width: int = 1280, height: int = 600, phone: bool = False, part: str = ""
+    ) -> None:
+        """Load a local file or an address in a window of this size, at a ``#part`` of it."""
         self.size(width, height, phone)
         seen = len(self.events)
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=(path if isinstance(path, str) else path.resolve().as_uri()) + part)
         while all(event["method"] != "Page.loadEventFired" for event in self.events[seen:]):
             self.events.append(self._receive())
 

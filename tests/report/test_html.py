@@ -14,6 +14,7 @@ from genmat.candidate import Candidate
 from genmat.errors import GenmatError
 from genmat.report import write_report
 from genmat.report.html import HERE, SCRIPTS, funnel_steps, json_island
+from genmat.report.pages import grown
 from genmat.report.periodic import periodic_table
 
 EVIL = "</script><img src=x onerror=alert(1)><!--<script>\u2028'\"&"
@@ -48,7 +49,8 @@ def test_answer_comes_first(page):
 def test_every_candidate_is_in_the_data(page, candidates):
     data = island(page)
     assert sorted(row[0] for row in data["rows"]) == sorted(c.id for c in candidates)
-    assert [s is None for s in data["structures"]] == [False] * 7 + [True]
+    assert data["drawn"] == "11111110"
+    assert [s is None for s in grown(data["blocks"][0])] == [False] * 7 + [True]
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
