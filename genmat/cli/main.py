@@ -16,6 +16,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import typer
 
 from genmat import __version__
+from genmat.cli import app as web
 from genmat.cli import data, discover, doctor, evaluate, extract, generate, order, predict, report, scan, screen, train
 from genmat.errors import GenmatError
 
@@ -34,6 +35,7 @@ app.command()(order.order)
 app.command()(train.train)
 app.command()(extract.extract)
 app.command()(report.report)
+app.command("app")(web.serve_app)
 app.command()(doctor.doctor)
 app.add_typer(predict.app, name="predict")
 app.add_typer(data.app, name="data")

@@ -24,6 +24,10 @@ def findings(page: Page, axe: str, impacts: tuple[str, ...] = ("serious", "criti
     """What axe finds in the page as it is shown now: one line per rule, with the first elements that break it."""
     page.evaluate(f"{axe}; undefined")
     found = json.loads(page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(r => JSON.stringify("
-        "r.violations.map(v => [v.impact, v.id, v.help, v.nodes.length, v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + ' ' + "
-        "(n.failureSummary || '').slice(0, 200))])))"))  # fmt: skip
-    return [f"{impact} {rule} ({help}), {count}: {examples}" for impact, rule, help, count, examples in found if impact in impacts]
+        "r.violations.map(v => [v.impact, v.id, v.help, v.nodes.length, v.nodes.slice(0, 3).map("
+        "n => n.html.slice(0, 160) + ' ' + (n.failureSummary || '').slice(0, 200))])))"))  # fmt: skip
+    return [
+        f"{impact} {rule} ({help}), {count}: {examples}"
+        for impact, rule, help, count, examples in found
+        if impact in impacts
+    ]

@@ -69,9 +69,7 @@ class Page:
             time.sleep(0.1)
         return value
 
-    def open(
-        self, path: Path | str, width: int = 1280, height: int = 600, phone: bool = False, part: str = ""
-    ) -> None:
+    def open(self, path: Path | str, width: int = 1280, height: int = 600, phone: bool = False, part: str = "") -> None:
         """Load a local file or an address in a window of this size, at a ``#part`` of it."""
         self.size(width, height, phone)
         seen = len(self.events)

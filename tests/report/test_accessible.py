@@ -7,6 +7,7 @@ from axe import PACKAGE, find_axe, findings
 from chromium import browser, find_chromium
 
 from genmat.report import write_report
+from genmat.report.compare import Side, write_comparison
 
 CHROMIUM, AXE = find_chromium(), find_axe()
 pytestmark = [
@@ -42,6 +43,22 @@ def test_report(tab, report, width, theme, address):
     assert findings(tab, AXE) == []
     assert tab.evaluate("document.documentElement.scrollWidth") == width  # nothing sticks out sideways
     assert tab.problems() == []
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (390, "light")])
+def test_comparison(tab, candidates, page_inputs, tmp_path, width, theme):
+    labelled = [c.replace(protostructure=None) for c in candidates]
+    sides = [Side(name, labelled, page_inputs["funnel"], page_inputs["run"]) for name in ("one", "two")]
+    write_comparison(*sides, tmp_path / "c.html")
+    tab.events.clear()
+    tab.theme(theme)
+    tab.open(tmp_path / "c.html", width, 900, phone=width < 500)
+    tab.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    tab.evaluate("document.getElementById('plot-energy').scrollIntoView()")
+    tab.wait("document.querySelectorAll('#plot-energy .bars path').length > 5")
+    assert findings(tab, AXE) == []
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    assert tab.problems() == [] and tab.requests() == []
 
 
 def test_axe_would_find_something(tab, report):

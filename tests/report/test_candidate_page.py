@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chromium import Page, browser, find_chromium
-from conftest import crystal
 
 from genmat.report import write_report
-from genmat.report.pages import grown, page as page_content, shrunk
+from genmat.report.pages import grown, shrunk
+from genmat.report.pages import page as page_content
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium found; set GENMAT_CHROMIUM")
@@ -92,7 +92,9 @@ def test_arrow_keys_walk_through_the_names_and_enter_opens(opened):
         opened.press(key)
     assert opened.evaluate("document.activeElement.textContent") == "SrTiO3"
     opened.press("ArrowDown")
-    opened.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r")
+    opened.call(
+        "Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
+    )
     opened.wait("location.hash === '#candidate/c1'")
 
 
@@ -109,7 +111,7 @@ def merged(angles: np.ndarray, heights: np.ndarray) -> list[tuple[float, float]]
 
 
 @pytest.mark.parametrize(("id", "name"), [("c1", "NaCl"), ("c0", "SrTiO3"), ("c3", "TiO2"), ("c5", "MgB2")])
-def test_powder_pattern_is_pymatgens(opened, id, name):
+def test_powder_pattern_is_pymatgens(opened, candidates, id, name):
     from pymatgen.analysis.diffraction.xrd import XRDCalculator
 
     go(opened, id)
@@ -117,7 +119,9 @@ def test_powder_pattern_is_pymatgens(opened, id, name):
     opened.wait(f"document.getElementById('plot-powder').ariaLabel?.includes(' {name},')")
     shown = json.loads(opened.evaluate("JSON.stringify([...document.querySelectorAll('#numbers-powder tbody tr')].map("
         "r => [r.children[0].textContent, ...[...r.children].slice(1).map(c => Number(c.textContent))]))"))  # fmt: skip
-    pattern = XRDCalculator("CuKa").get_pattern(crystal(name), two_theta_range=(0, 90))
+    pattern = XRDCalculator("CuKa").get_pattern(
+        next(c for c in candidates if c.id == id).structure, two_theta_range=(0, 90)
+    )
     expected = [peak for peak in merged(pattern.x, pattern.y) if peak[1] >= 0.5]
     assert len(shown) == len(expected)
     assert np.allclose([line[1] for line in shown], [angle for angle, _ in expected], atol=2e-3)
