@@ -75,6 +75,20 @@ def test_campaigns_keep_apart_and_give_away_nothing_else(tmp_path):
         assert campaigns.file(key, name) is None
 
 
+def test_an_error_of_the_command_is_its_one_line(tmp_path):
+    campaigns = app_runs.Campaigns(tmp_path)
+    events = list(campaigns.run("visitor", campaigns.new(), ["screen", str(tmp_path / "missing.cif")]))
+    assert len(events) == 1 and "missing.cif" in events[0]["error"] and "error:" not in events[0]["error"]
+
+
+def test_who_stops_before_the_turn_runs_nothing_and_may_begin_again(tmp_path):
+    campaigns = app_runs.Campaigns(tmp_path)
+    campaigns.stop("visitor")
+    assert list(campaigns.run("visitor", campaigns.new(), ["--nonsense"])) == [{"stopped": True}]
+    campaigns.begin("visitor")
+    assert "error" in next(campaigns.run("visitor", campaigns.new(), ["--nonsense"]))
+
+
 def test_uploaded_files_of_one_name_both_arrive(tmp_path):
     for folder, text in (("a", "1"), ("b", "2")):
         (tmp_path / folder).mkdir()
