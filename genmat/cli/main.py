@@ -17,7 +17,22 @@ import typer
 
 from genmat import __version__
 from genmat.cli import app as web
-from genmat.cli import data, discover, doctor, evaluate, extract, generate, order, predict, report, scan, screen, train
+from genmat.cli import (
+    data,
+    discover,
+    doctor,
+    evaluate,
+    export,
+    extract,
+    generate,
+    order,
+    predict,
+    push,
+    report,
+    scan,
+    screen,
+    train,
+)
 from genmat.errors import GenmatError
 
 app = typer.Typer(
@@ -36,6 +51,8 @@ app.command()(train.train)
 app.command()(extract.extract)
 app.command()(report.report)
 app.command("app")(web.serve_app)
+app.command()(export.export)
+app.command()(push.push)
 app.command()(doctor.doctor)
 app.add_typer(predict.app, name="predict")
 app.add_typer(data.app, name="data")
