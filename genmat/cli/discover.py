@@ -40,6 +40,7 @@ def discover(
     max_steps: opt.MaxSteps = 200,
     disorder_prior: opt.DisorderPrior = None,
     disordered: opt.Disordered = None,
+    papers: opt.Papers = None,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,
@@ -69,7 +70,10 @@ def discover(
     )
     where = (processes(workers, ray), seed, python, ray, second, second_python, phonons)
     screening = Screening(
-        potential, reference, known, fmax, max_steps, *where, disorder_prior=disorder_prior, disordered=disordered
+        *(potential, reference, known, fmax, max_steps, *where),
+        disorder_prior=disorder_prior,
+        disordered=disordered,
+        papers=papers,
     )
     note(f"generating {n} crystals, relaxing {relax} of them with {potential}; results go to {out}")
     with progress() as shown:

@@ -25,6 +25,7 @@ from genmat.cli import (
     export,
     extract,
     generate,
+    literature,
     order,
     predict,
     push,
@@ -55,6 +56,7 @@ app.command()(export.export)
 app.command()(push.push)
 app.command()(doctor.doctor)
 app.add_typer(predict.app, name="predict")
+app.add_typer(literature.app, name="literature")
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
 

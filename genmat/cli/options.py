@@ -59,4 +59,8 @@ Disordered = Annotated[
     str | None,
     typer.Option(help="File of known disordered phases: candidates that only order one of them are told so."),
 ]
+Papers = Annotated[
+    str | None,
+    typer.Option(help="Papers (a folder), an index of them or extracted records: what they say of the candidates."),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: drop the campaign an earlier run left in --out.")]

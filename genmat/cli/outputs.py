@@ -37,6 +37,7 @@ COLUMNS = {
     "doubt": None,
     "duplicate_of": None,
     "known_as": None,
+    "synthesised": None,
     "decomposition": None,
     "chemsys": None,
     "hull_source": None,

@@ -28,6 +28,7 @@ def screen(
     max_steps: opt.MaxSteps = 200,
     disorder_prior: opt.DisorderPrior = None,
     disordered: opt.Disordered = None,
+    papers: opt.Papers = None,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,
@@ -40,7 +41,10 @@ def screen(
 
     where = (processes(workers, ray), seed, python, ray, second, second_python, phonons)
     screening = Screening(
-        potential, reference, known, fmax, max_steps, *where, disorder_prior=disorder_prior, disordered=disordered
+        *(potential, reference, known, fmax, max_steps, *where),
+        disorder_prior=disorder_prior,
+        disordered=disordered,
+        papers=papers,
     )
     with progress() as shown:
         outcome = run_screen(path, out, screening, fresh=fresh, command=typed(), progress=shown)

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from genmat.literature.documents import Block, Document
 from genmat.literature.materials import Material, Mention, find_definitions, find_materials
@@ -63,14 +64,10 @@ class _Passage:
 
 def find_pairs(document: Document, prop: Property, look_back: int = LOOK_BACK) -> list[Pair]:
     """All (material, value) pairs of a property in a document; `look_back` 0 wants both in one sentence."""
-    passages = [
-        _Passage(block, cleaned := plain(document.text(block)), sentences(cleaned.text))
-        for block in document.blocks
-        if block.kind in READ_KINDS
-    ]
+    passages = _passages(document)
     if not any(prop.trigger.search(passage.plain.text) for passage in passages):
         return []
-    definitions = _definitions(passages)
+    definitions = abbreviations(document)
     subject = _subject(passages, definitions)
     pairs: list[Pair] = []
     for passage in passages:
@@ -78,9 +75,20 @@ def find_pairs(document: Document, prop: Property, look_back: int = LOOK_BACK) -
     return pairs
 
 
-def _definitions(passages: Sequence[_Passage]) -> dict[str, Material]:
+@lru_cache(maxsize=1)  # one property after the other is looked for in the same document
+def _passages(document: Document) -> list[_Passage]:
+    return [
+        _Passage(block, cleaned := plain(document.text(block)), sentences(cleaned.text))
+        for block in document.blocks
+        if block.kind in READ_KINDS
+    ]
+
+
+@lru_cache(maxsize=1)
+def abbreviations(document: Document) -> dict[str, Material]:
+    """The abbreviations a paper introduces itself."""
     found: dict[str, Material] = {}
-    for passage in passages:
+    for passage in _passages(document):
         for first, last in passage.spans:
             text = passage.plain.text[first:last]
             if "(" in text and re.search(r"[(\[][^()]{0,30}[A-Z]{2}|[A-Z]{2}[^\s]*\s?\(", text):

@@ -17,6 +17,7 @@ from genmat.literature.formulas import parse_formula
 from genmat.literature.materials import find_materials
 from genmat.literature.pairing import Pair, find_pairs
 from genmat.literature.properties import Property
+from genmat.literature.table_pairs import find_table_pairs
 
 AGREEMENT = 0.05
 """Values of one material that differ by less than this share agree."""
@@ -64,7 +65,7 @@ COLUMNS = tuple(field.name for field in fields(Record))
 def extract_records(document: Document, prop: Property) -> list[Record]:
     """The records of one document, each material and value once, with its best evidence."""
     best: dict[tuple[str, float, float | None], Record] = {}
-    for pair in find_pairs(document, prop):
+    for pair in (*find_pairs(document, prop), *find_table_pairs(document, prop)):
         record = _record(pair, prop, document)
         identity = (record.key, record.value, record.value_max)
         if identity not in best or record.confidence > best[identity].confidence:

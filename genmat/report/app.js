@@ -9,6 +9,7 @@ initViewer();
 initCards();
 initTable();
 initPage();
+initEvidence();
 whenNear($("plot-hull"), initHulls);
 whenNear($("plot-histogram"), () => { drawHistogram(); themeListeners.push(drawHistogram); });
 if (anyDisorder) whenNear($("plot-disorder"), () => { drawDisorder(); themeListeners.push(drawDisorder); });

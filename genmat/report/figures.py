@@ -292,6 +292,12 @@ def _ties(entries: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
     return [(stable[i], stable[j]) for i, j in tie_lines(fractions, energies)]
 
 
+def pack_evidence(candidate: Candidate) -> dict[str, Any]:
+    """What papers say of a candidate: ``synthesised`` and its ``sentences`` (`genmat.literature.evidence`)."""
+    results = candidate.results
+    return {"synthesised": results.get("synthesised"), "sentences": list(results.get("evidence") or ())}
+
+
 def _composition(candidate: Candidate) -> dict[str, float]:
     """Atomic fraction of each element; empty when neither structure nor protostructure is known."""
     source = candidate.structure if candidate.structure is not None else candidate.protostructure

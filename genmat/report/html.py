@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SCRIPTS = (
-    *("dom.js", "lazy.js", "scene.js", "doubt.js", "vibrations.js", "disorder.js"),
+    *("dom.js", "lazy.js", "scene.js", "doubt.js", "vibrations.js", "disorder.js", "evidence.js"),
     *("viewer.js", "cards.js", "charts.js", "hull.js", "powder.js", "table.js", "page.js", "app.js"),
 )
 """Page scripts, in the order they are joined into one."""
@@ -173,6 +173,7 @@ def page_data(
         "hulls": figures.pack_hulls(hulls),
         "near": figures.NEAR_HULL,
         "ordered": THRESHOLD,
+        "evidence": {i: figures.pack_evidence(c) for i, c in enumerate(ordered) if "evidence" in c.results},
     }
 
 
@@ -192,6 +193,8 @@ def funnel_steps(funnel: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         name, meaning = STAGES.get(step["stage"], (str(step["stage"]).replace("_", " ").capitalize(), ""))
         if step["stage"].startswith("vibrations_of_"):
             meaning = "imaginary modes among the best, phonons by finite displacements"
+        if step["stage"].startswith("evidence_"):
+            name, meaning = "Looked up in papers", "sentences on the same composition and its relatives"
         entered, passed = int(step["entered"]), int(step["passed"])
         reasons = sorted(dict(step.get("reasons") or {}).items(), key=lambda item: (-item[1], item[0]))
         if len(reasons) > MOST_REASONS:

@@ -19,7 +19,7 @@ async function structureOf(row) {
   return (await unpacked.get(block))[row.index % data.block];
 }
 
-/** Promise of what else a candidate's page shows: {files, nearest, evidence}, each only where there is any. */
+/** Promise of what else a candidate's page shows: {files, nearest}, each only where there is any. */
 const pageOf = async (row) => (data.pages[row.index] ? inflate(data.pages[row.index]) : {});
 
 /** Offer a row's structure as a CIF. */

@@ -105,8 +105,7 @@ async function fillRest(row) {
   $("sheet-files").replaceChildren();
   const more = await pageOf(row);
   if (page.row !== row) return;
-  const slots = [typeof nearestPanel === "function" ? nearestPanel(row, more) : null,
-    typeof evidencePanel === "function" ? evidencePanel(row, more) : null];
+  const slots = [typeof nearestPanel === "function" ? nearestPanel(row, more) : null, evidencePanel(row)];
   $("sheet-slots").replaceChildren(...slots.filter(Boolean));
   const inputs = Object.entries(more.files || {});
   $("sheet-files").replaceChildren(

@@ -26,10 +26,10 @@ STRUCTURES = 10_000
 """The best so many keep their structure in the page; of the others the table alone, which bounds the file."""
 
 PAGES = 100
-"""The best so many get input files, nearest known materials and evidence on their page."""
+"""The best so many get input files and the nearest known materials on their page."""
 
-CARRIED = ("nearest", "evidence")
-"""Results that go to the page of a candidate as they are: lists of what explore and literature found."""
+CARRIED = ("nearest",)
+"""Results that go to the page of a candidate as they are: the nearest known materials."""
 
 
 def shrunk(value: Any) -> str:

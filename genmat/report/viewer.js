@@ -103,6 +103,7 @@ function facts(row, packed) {
     ...doubtFacts(row),
     ...vibrationFacts(row),
     ...disorderFacts(row),
+    ...evidenceFacts(row),
     row.decomposition ? fact("Competes with", ...decomposition(row.decomposition)) : null,
     fact("Formation energy", number(row.formation_energy, 3), " eV/atom"),
     row.max_force === null ? null : fact("Largest force", number(row.max_force, 3), " eV/Å"),
