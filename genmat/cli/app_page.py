@@ -35,6 +35,7 @@ COLOURS = {
     "button_primary_background_fill": ("#0b6a68", "#66cbbf"), "button_primary_text_color": ("#ffffff", "#0c1a1a"),
     "button_primary_background_fill_hover": ("#095654", "#8adad0"), "slider_color": ("#0b6a68", "#66cbbf"),
     "button_secondary_background_fill": ("#ffffff", "#1a2125"), "button_secondary_text_color": ("#1c2328", "#e8e7e2"),
+    "button_primary_border_color": ("#0b6a68", "#66cbbf"),
     "button_secondary_border_color": ("#8a9299", "#8c989e"),
     "link_text_color": ("#0b6a68", "#66cbbf"),
 }  # fmt: skip
