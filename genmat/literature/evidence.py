@@ -1,7 +1,7 @@
 """What papers say of a candidate: of its composition, of compounds in its prototype, of its relatives; was it made?
 
 Relatives have the same anonymous formula and chemically similar elements: the mean change of the Mendeleev number per
-atom (Pettifor, J. Phys. C 19, 285 (1986)) of the nearest exchange of elements, see `genmat.data.prediction`. Papers name
+atom (Pettifor, J. Phys. C 19, 285 (1986)) of the nearest exchange of elements (`genmat.data.prediction`). Papers name
 compositions, not structures: a compound counts as one of the same prototype when the candidate's protostructure with
 the compound's elements is a known phase.
 """

@@ -19,8 +19,8 @@ from genmat.literature.properties import Property, known_properties, load_proper
 from genmat.literature.readers import find_papers, read_papers
 from genmat.literature.records import Record, extract_records
 from genmat.literature.retrieve import FILE, indexed_documents
-from genmat.literature.rules import coordinated
 from genmat.literature.rules import Sentence as Parsed
+from genmat.literature.rules import coordinated
 from genmat.literature.text import plain, sentences
 
 MADE = "synthesis"
@@ -31,8 +31,8 @@ MADE = "synthesis"
 class Statement:
     """A sentence on a material; `about` is a property's name or `MADE`, `value` as printed ("2.36 eV", may be empty).
 
-    `formula` is what the literature parser reads; `start` and `end` are characters on `page` of `document`: of the value,
-    or of the sentence where there is none.
+    `formula` is what the literature parser reads; `start` and `end` are characters on `page` of `document`: those of the
+    value, or of the sentence where there is none.
     """
 
     material: str
@@ -63,7 +63,7 @@ _VERB = r"(?:synthesi[sz]ed|grown|prepared|fabricated|deposited|crystalli[sz]ed|
 _PASSIVE = re.compile(rf"\b(?:was|were|been|is|are|being)\s(?:\w+ly\s|first\s|also\s|then\s)*{_VERB}\b")
 _ACTIVE = re.compile(
     r"\b(?:(?:have|has|had|we|authors)\s(?:\w+ly\s|also\s|here\s)*(?:grown|grew|synthesi[sz]ed|prepared|fabricated|deposited"
-    r"|crystalli[sz]ed)|grew|synthesis of|growth of|preparation of|fabrication of|as-(?:grown|prepared|synthesi[sz]ed))\s",
+    r"|crystalli[sz]ed)|grew|(?:synthesis|growth|preparation|fabrication) of|as-(?:grown|prepared|synthesi[sz]ed))\s",
     re.IGNORECASE,
 )
 _MAYBE = re.compile(

@@ -46,7 +46,7 @@ def test_made_or_not(text: str, expected: list[str]) -> None:
 TEXTS = {
     "titanates.txt": "Abstract\nCrystals of BaTiO3 were grown from the melt. The band gap of SrTiO3 is 3.2 eV.\n",
     "halides.txt": "We look at CsPbBr3. The band gap of CsPbBr3 is 2.36 eV. Ba2TiO4 was prepared at 1100 °C.\n",
-    "others.txt": "The band gap of GaAs is 1.42 eV and its lattice constant is 5.65 Å. The band gap of TlCl is 3.4 eV.\n",
+    "others.txt": "The band gap of GaAs is 1.42 eV and its lattice constant 5.65 Å. The band gap of TlCl is 3.4 eV.\n",
 }
 
 

@@ -1,4 +1,4 @@
-"""Tables become records: markup with spans, text a line per row or a line per cell, turned ones, captions that say all."""
+"""Tables become records: markup with spans, text a line per row or per cell, turned ones, telling captions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from genmat.literature.tables import find_tables, is_material, is_number
 
 def jats(table: str, caption: str = "Measured quantities of the samples.") -> bytes:
     return (
-        f"<article><body><sec><title>Results</title><p>See the table.</p><table-wrap><caption><p>{caption}</p></caption>"
+        f"<article><body><sec><title>Results</title><p>See it.</p><table-wrap><caption><p>{caption}</p></caption>"
         f"<table>{table}</table></table-wrap></sec></body></article>"
     ).encode()
 
@@ -37,19 +37,22 @@ TABLES = {
     "two rows of headers": (
         "band gap",
         jats(
-            "<tr><th rowspan='2'>Material</th><th colspan='2'>Band gap (eV)</th></tr><tr><th>PBE</th><th>HSE06</th></tr>"
+            "<tr><th rowspan='2'>Oxide</th><th colspan='2'>Band gap (eV)</th></tr><tr><th>PBE</th><th>HSE06</th></tr>"
             + rows("ZnO|0.73|2.49", "GaN|1.70|3.23")
         ),
         [("ZnO", 0.73, None), ("ZnO", 2.49, None), ("GaN", 1.7, None), ("GaN", 3.23, None)],
     ),
     "a material over several rows": (
         "lattice parameter",
-        jats("<tr><th>Phase</th><th>T (K)</th><th>a (Å)</th></tr><tr><td rowspan='2'>SrTiO3</td><td>300</td><td>3.905</td>"
-             "</tr>" + rows("400|3.912")),
+        jats("<tr><th>Phase</th><th>T (K)</th><th>a (Å)</th></tr><tr><td rowspan='2'>SrTiO3</td><td>300</td>"
+             "<td>3.905</td></tr>" + rows("400|3.912")),
         [("SrTiO3", 3.905, None), ("SrTiO3", 3.912, None)],
     ),
-    "turned": ("Curie temperature", jats(rows("|BaTiO3|PbTiO3", "Density (g/cm3)|6.0|7.9", "Curie temperature (K)|393|763")), [
-        ("BaTiO3", 393.0, None), ("PbTiO3", 763.0, None)]),
+    "turned": (
+        "Curie temperature",
+        jats(rows("|BaTiO3|PbTiO3", "Density (g/cm3)|6.0|7.9", "Curie temperature (K)|393|763")),
+        [("BaTiO3", 393.0, None), ("PbTiO3", 763.0, None)],
+    ),
     "caption says the property": (
         "band gap",
         jats(rows("Material|PBE|GW", "MgO|4.7|7.7", "NaCl|5.0|8.5"), "Band gaps (in eV) by two methods."),
@@ -67,10 +70,10 @@ TABLES = {
     ),
     "ranges and unlike columns": (
         "band gap",
-        jats(rows("Glass|Gap (eV)|Change of the gap (eV)|Work function (eV)", "As2S3|2.3–2.4|0.1|5.1", "As2Se3|1.8|0.2|5.0")),
+        jats(rows("Glass|Gap (eV)|Change of gap (eV)|Work function (eV)", "As2S3|2.3–2.4|0.1|5.1", "As2Se3|1.8|0.2|5.0")),
         [("As2S3", 2.3, 2.4), ("As2Se3", 1.8, None)],
     ),
-    "no table of the property": ("band gap", jats(rows("Oxide|Energy (eV)", "MgO|4.7", "NaCl|5.0"), "Band offsets."), []),
+    "no such table": ("band gap", jats(rows("Oxide|Energy (eV)", "MgO|4.7", "NaCl|5.0"), "Band offsets."), []),
 }  # fmt: skip
 
 
