@@ -21,15 +21,15 @@ from genmat.tokenization.vocabulary import vocabulary
 RUTILE = Structure.from_spacegroup(
     "P4_2/mnm", Lattice.tetragonal(4.594, 2.959), ["Ti", "O"], [[0, 0, 0], [0.305, 0.305, 0]]
 )
-MEANING = {  # kind of word: (colour of its box, what it says); colours of Okabe and Ito, text stays dark on each
-    "special": ("#e5e7eb", "begin, condition, geometry, end"),
-    "element": ("#cfe8fa", "element"),
-    "amount": ("#cfe8fa", "amount"),
-    "spacegroup": ("#ffe2a8", "space group"),
-    "wyckoff": ("#c9efdd", "Wyckoff position"),
-    "length": ("#f6d5e6", "length, Å"),
-    "angle": ("#f6d5e6", "angle, °"),
-    "coord": ("#f6d5e6", "coordinate"),
+COLOURS = {  # of the boxes by kind of word; text stays dark on each
+    "special": "#e5e7eb",
+    "element": "#cfe8fa",
+    "amount": "#cfe8fa",
+    "spacegroup": "#ffe2a8",
+    "wyckoff": "#c9efdd",
+    "length": "#f6d5e6",
+    "angle": "#f6d5e6",
+    "coord": "#f6d5e6",
 }
 FONT = 'font-family="sans-serif" fill="#1f2937"'
 
@@ -46,9 +46,8 @@ def sentence() -> str:
     x, boxes = 10.0, []
     for word, kind in words():
         width = 14 + 8.2 * len(word)
-        colour = MEANING[kind][0]
         boxes.append(
-            f'<rect x="{x:.0f}" y="30" width="{width:.0f}" height="30" rx="5" fill="{colour}" stroke="#9ca3af"/>'
+            f'<rect x="{x:.0f}" y="30" width="{width:.0f}" height="30" rx="5" fill="{COLOURS[kind]}" stroke="#9ca3af"/>'
             f'<text x="{x + width / 2:.0f}" y="50" text-anchor="middle" font-size="13" '
             f'font-family="monospace">{escape(word)}</text>'
         )

@@ -47,7 +47,7 @@ def export(
         note(f"left out: {reason}")
     if len(left) > SHOWN:
         note(f"left out: {len(left) - SHOWN} more")
-    note(f"{written} crystals, {kind.what}: {out}")
+    note(f"{written} crystal{'s' * (written != 1)}, {kind.what}: {out}")
     if kind.then:
         note(kind.then)
 
