@@ -16,7 +16,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import typer
 
 from genmat import __version__
-from genmat.cli import data, discover, doctor, evaluate, extract, generate, order, predict, report, scan, screen, train
+from genmat.cli import data, discover, doctor, evaluate, explore, extract, generate, order, predict
+from genmat.cli import report, scan, screen, train
 from genmat.errors import GenmatError
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app.command()(report.report)
 app.command()(doctor.doctor)
 app.add_typer(predict.app, name="predict")
 app.add_typer(data.app, name="data")
+app.add_typer(explore.app, name="explore")
 app.add_typer(evaluate.app, name="evaluate")
 
 

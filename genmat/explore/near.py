@@ -17,10 +17,12 @@ from genmat.crystal.composition import reduced_formula
 from genmat.data.composition_tables import read_amounts
 from genmat.errors import GenmatError
 from genmat.explore.index import load_projections, read_index, search
-from genmat.explore.rows import candidate_row, first_candidate
+from genmat.explore.rows import candidate_row, count_and_read, first_candidate
 from genmat.explore.work import PARTS, amounts_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from genmat.explore.embed import Embedder
 
 SHOWN = 5
@@ -133,6 +135,27 @@ class MaterialsMap:
         distances, found = search(self.compositions, self.embed_formulas([amounts]), min(k, len(best)))
         told = self._told(best[found[0]], distances[0])
         return [{**row, "phases": int(phases[i])} for row, i in zip(told, found[0], strict=False)]
+
+    def placed(self, source: Path | None) -> tuple[pd.DataFrame, np.ndarray]:
+        """Materials of a campaign or file as rows of the map's columns, and their vectors; what is broken is left out.
+
+        Raises:
+            GenmatError: nothing in it can be placed on the map.
+        """
+        import pandas as pd
+
+        from genmat.explore.work import embed_batch
+
+        if source is None:
+            return self.table.iloc[:0], np.zeros((0, self.vectors.shape[1]), np.float32)
+        tables = [embed_batch(batch, self.embedder, None).to_pandas() for batch in count_and_read(source)[1]]
+        every = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"reason": []})
+        rows = every[every.reason.isna()].reset_index(drop=True)
+        if not len(rows):
+            reason = every.reason.iloc[0] if len(every) else "holds no structures"
+            raise GenmatError(f"{source}: nothing to place on the map ({reason}); give a campaign or structures")
+        parts = [self._projections[name](np.stack(rows[name])) for name in PARTS]
+        return rows.drop(columns=[*PARTS, "reason"]), np.concatenate(parts, axis=1)
 
     def _told(self, rows: np.ndarray, distances: np.ndarray) -> list[dict[str, Any]]:
         """Rows of the table as plain values, with their distances; what is unknown is None."""
