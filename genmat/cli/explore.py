@@ -10,6 +10,7 @@ import typer
 from genmat.cli import options as opt
 
 if TYPE_CHECKING:
+    from genmat.campaign import Stage
     from genmat.explore import MaterialsMap
 
 app = typer.Typer(help="Maps of materials: build one, ask it for neighbours, draw it.", no_args_is_help=True)
@@ -150,3 +151,22 @@ def opened(folder: Path, model: str = "crystal-gpt", composition_model: str = "c
     from genmat.explore import open_map
 
     return open_map(folder, snapshot(model), snapshot(composition_model))
+
+
+def nearest_plan(folder: str | None) -> tuple[list[Stage], dict[str, str]]:
+    """The stage that tells candidates their nearest known materials, where a map is given, and what to say about it.
+
+    Raises:
+        GenmatError: no map there.
+    """
+    if folder is None:
+        return [], {}
+    from functools import partial
+
+    from genmat.campaign import Stage
+    from genmat.explore.near import nearest_stage
+
+    known = opened(Path(folder).expanduser())
+    count, apart = known.settings["materials"], known.settings["neighbour_distance"]
+    told = f"{count:,} materials; each has its nearest {apart:.2f} away (median)"
+    return [Stage("nearest", partial(nearest_stage, known=known), "whole")], {"map": told}

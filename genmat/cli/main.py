@@ -16,8 +16,21 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import typer
 
 from genmat import __version__
-from genmat.cli import data, discover, doctor, evaluate, explore, extract, generate, order, predict
-from genmat.cli import report, scan, screen, train
+from genmat.cli import (
+    data,
+    discover,
+    doctor,
+    evaluate,
+    explore,
+    extract,
+    generate,
+    order,
+    predict,
+    report,
+    scan,
+    screen,
+    train,
+)
 from genmat.errors import GenmatError
 
 app = typer.Typer(

@@ -18,6 +18,7 @@ from genmat import __version__
 from genmat.campaign import Campaign, Stage
 from genmat.candidate import Candidate
 from genmat.cli.disorder import disorder_plan, parents_plan
+from genmat.cli.explore import nearest_plan
 from genmat.cli.settings import MODEL, Prompt, Screening, check_prompt
 from genmat.errors import GenmatError
 
@@ -107,8 +108,9 @@ def run_screen(
     settings = {"input": _digest(candidates), **screening.settings(), "potential_version": info["potential"]}
     disorder, told = disorder_plan(screening.disorder_prior)
     parents, phases = parents_plan(screening.disordered)
-    card = _run_card(command or "genmat screen", screening.seed, {**info, **told, **phases})
-    plan = [_valid(), disorder, *stages, *_matching(screening), *parents, _rank(), *_vibrations(screening)]
+    nearest, map_told = nearest_plan(screening.map)
+    card = _run_card(command or "genmat screen", screening.seed, {**info, **told, **phases, **map_told})
+    plan = [_valid(), disorder, *stages, *_matching(screening), *parents, *nearest, _rank(), *_vibrations(screening)]
     with Campaign.open(out, command="screen", settings=settings, fresh=fresh) as campaign:
         return _run(campaign, lambda: candidates, "read", plan, card, hull, MODEL, progress)
 
@@ -137,8 +139,10 @@ def run_discover(
     disorder, told = disorder_plan(screening.disorder_prior)
     parents, phases = parents_plan(screening.disordered)
     plan = [_valid(), disorder, *_matching(screening), select, *stages, *_matching(screening, "_relaxed")]
-    plan += [*parents, _rank(), *_vibrations(screening)]
-    card = _run_card(command or "genmat discover", prompt.seed, {"model": prompt.model, **info, **told, **phases})
+    nearest, map_told = nearest_plan(screening.map)
+    plan += [*parents, *nearest, _rank(), *_vibrations(screening)]
+    told = {"model": prompt.model, **info, **told, **phases, **map_told}
+    card = _run_card(command or "genmat discover", prompt.seed, told)
     with Campaign.open(out, command="discover", settings=settings, fresh=fresh) as campaign:
         source = partial(generate_candidates, prompt, progress)
         return _run(campaign, source, "generate", plan, card, hull, prompt.model, progress)

@@ -77,6 +77,7 @@ class Screening:
         disorder_prior: share of disordered materials expected among formulas of whole amounts; None = as in the
             training data of the disorder model.
         disordered: file of known disordered phases, of which a candidate may be an ordering; None = none known.
+        map: folder of a map of known materials, to tell candidates their nearest; None = none.
     """
 
     potential: str = "chgnet"
@@ -94,6 +95,7 @@ class Screening:
     rattle: float = 0.02
     disorder_prior: float | None = None
     disordered: str | None = None
+    map: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: everything but where it is computed, and no secret; of files, their content."""
@@ -109,6 +111,8 @@ class Screening:
         for name in (self.reference, self.known, self.disordered, *weights):
             if name and Path(name).expanduser().exists():
                 yield name, [Path(name).expanduser()]
+        if self.map is not None:
+            yield self.map, [Path(self.map).expanduser() / "settings.json"]
         if self.reference is None:
             yield "the shipped references", [shipped / "screening" / "data"]
         if self.known is None:

@@ -113,11 +113,21 @@ def prototype_of(label: str) -> str:
     return f"{number}:{'_'.join(sorted(placed.values()))}"
 
 
-def _placed(label: str) -> tuple[int, dict[str, str]]:
-    """Space group and the letters of each element, canonical setting, elements by electronegativity."""
+def labelled(label: str) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+    """Space group, letters and symbol of each element of a protostructure label.
+
+    Raises:
+        GenmatError: not a label, or one without elements.
+    """
     number, letters, symbols = read_label(label)
     if not symbols:
         raise GenmatError(f"{label!r}: names no elements; write one such as AB3C_cP5_221_a_c_b:Ba-O-Ti")
+    return number, letters, symbols
+
+
+def _placed(label: str) -> tuple[int, dict[str, str]]:
+    """Space group and the letters of each element, canonical setting, elements by electronegativity."""
+    number, letters, symbols = labelled(label)
     number, of = MIRRORED.get(number, number), dict(zip(symbols, letters, strict=True))
     elements = tuple(sort_elements(symbols))
     return number, dict(zip(elements, _canonical(number, tuple(of[e] for e in elements)), strict=True))
@@ -126,9 +136,7 @@ def _placed(label: str) -> tuple[int, dict[str, str]]:
 @cache
 def _canonical(spacegroup: int, letters: tuple[str, ...]) -> tuple[str, ...]:
     """Letters of each element in the canonical setting."""
-    settings = (
-        tuple("".join(sorted(own.translate(table))) for own in letters) for table in letter_maps(spacegroup)
-    )
+    settings = (tuple("".join(sorted(own.translate(table))) for own in letters) for table in letter_maps(spacegroup))
     return min(settings, key=lambda mapped: (sorted(mapped), mapped))
 
 

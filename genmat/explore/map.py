@@ -68,7 +68,9 @@ def draw(vectors: np.ndarray, seed: int = 0, method: str | None = None) -> Pictu
     vectors = np.ascontiguousarray(vectors, np.float32)
     places = _umap(vectors, seed) if method == "UMAP" else _pca(vectors)
     middle = np.median(places, axis=0)
-    places = np.arcsinh((places - middle) / np.maximum(places.std(0), 1e-9))  # far islands drawn in: how far says nothing
+    places = np.arcsinh(
+        (places - middle) / np.maximum(places.std(0), 1e-9)
+    )  # far islands drawn in: how far says nothing
     middle = (places.max(0) + places.min(0)) / 2
     places = (places - middle) / max(float(np.abs(places - middle).max()), 1e-9)
     return Picture(places, find_clusters(places), method)
@@ -165,7 +167,7 @@ def _symbols(formula: str) -> list[str]:
 
 
 def prototype_name(key: str) -> str:
-    """Name of an anonymous prototype: from AFLOW's encyclopedia, else its formula and space group; the key behind it."""
+    """Name of an anonymous prototype: from AFLOW's encyclopedia, else formula and space group; the key behind it."""
     number, letters = read_key(key)
     counts = sorted(atoms_of(number, letters).tolist())
     divisor = math.gcd(*counts)

@@ -13,23 +13,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genmat.candidate import Candidate
-from genmat.crystal.composition import reduced_formula
+from genmat.crystal.composition import ATOMIC_NUMBER, reduced_formula
+from genmat.crystal.prototype import from_arrays
+from genmat.crystal.realise import lattice_matrix
 from genmat.data.composition_tables import read_amounts
 from genmat.errors import GenmatError
+from genmat.explore.build import Models
+from genmat.explore.embed import Embedder, sentence
 from genmat.explore.index import load_projections, read_index, search
 from genmat.explore.rows import candidate_row, count_and_read, first_candidate
-from genmat.explore.work import PARTS, amounts_of
+from genmat.explore.work import PARTS, amounts_of, embed_batch
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from genmat.explore.embed import Embedder
 
 SHOWN = 5
 """Neighbours told of a candidate."""
 TOLD = ("id", "formula", "spacegroup", "prototype", "distance", "e_above_hull", "formation_energy_per_atom")
 """What a candidate is told of each."""
-_STRUCTURE_FILE = re.compile(r"(?i)(^|[/\\])(POSCAR|CONTCAR)|\.(cif|vasp|xyz|extxyz|json|jsonl|csv|parquet|zip)(\.\w+)?$")
+_STRUCTURE_FILE = re.compile(
+    r"(?i)(^|[/\\])(POSCAR|CONTCAR)|\.(cif|vasp|xyz|extxyz|json|jsonl|csv|parquet|zip)(\.\w+)?$"
+)
 _ID = re.compile(r"[A-Za-z]+-[\w-]*\d[\w-]*")
 
 
@@ -66,9 +70,6 @@ class MaterialsMap:
         Raises:
             GenmatError: they are not those the map was built with.
         """
-        from genmat.explore.build import Models
-        from genmat.explore.embed import Embedder
-
         for name, told in Models(*self._snapshots).digest().items():
             if self.settings.get(name) != told:
                 raise GenmatError(
@@ -83,7 +84,7 @@ class MaterialsMap:
 
     @cached_property
     def _by_formula(self) -> tuple[np.ndarray, np.ndarray]:
-        """By formula, in the order of the index of compositions: the row nearest to the hull, and how many there are."""
+        """Of each formula, in the order of their index, the row nearest to the hull, and how many there are of it."""
         order = np.arange(len(self.table))
         if "e_above_hull" in self.table:
             order = np.argsort(self.table.e_above_hull.fillna(np.inf).to_numpy(), kind="stable")
@@ -144,8 +145,6 @@ class MaterialsMap:
         """
         import pandas as pd
 
-        from genmat.explore.work import embed_batch
-
         if source is None:
             return self.table.iloc[:0], np.zeros((0, self.vectors.shape[1]), np.float32)
         tables = [embed_batch(batch, self.embedder, None).to_pandas() for batch in count_and_read(source)[1]]
@@ -179,9 +178,7 @@ class MaterialsMap:
             row = candidate_row(first_candidate(Path(text)))
             return "label", row["label"] or _label(row)
         if "_" in text:
-            amounts_of(text)
-            if ":" not in text:
-                raise GenmatError(f"{text!r}: names no elements; write one such as AB3C_cP5_221_a_c_b:Ba-O-Ti")
+            sentence(text)
             return "label", text
         if _ID.fullmatch(text):
             close = difflib.get_close_matches(text, self._row_of, n=1, cutoff=0.7)
@@ -192,12 +189,10 @@ class MaterialsMap:
 
 def _label(row: Mapping[str, Any]) -> str:
     """Label of a row with a structure."""
-    from genmat.crystal.composition import ATOMIC_NUMBER
-    from genmat.crystal.prototype import from_arrays
-    from genmat.crystal.realise import lattice_matrix
-
     numbers = np.array([ATOMIC_NUMBER[symbol] for symbol in row["species"]])
-    return from_arrays(lattice_matrix(*row["lattice_parameters"]), np.array(row["frac_coords"]), numbers, bare=True).label
+    return from_arrays(
+        lattice_matrix(*row["lattice_parameters"]), np.array(row["frac_coords"]), numbers, bare=True
+    ).label
 
 
 def _spelled(amounts: Mapping[str, float]) -> str:
@@ -244,8 +239,6 @@ def nearest_stage(candidates: Iterable[Candidate], known: MaterialsMap, k: int =
 
 def _candidate_label(candidate: Candidate) -> str | None:
     """Label of a candidate the language can say, or None."""
-    from genmat.explore.embed import sentence
-
     row = candidate_row(candidate)
     try:
         label = row["label"] or (None if row["reason"] else _label(row))

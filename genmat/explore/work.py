@@ -19,9 +19,9 @@ import numpy as np
 from genmat.crystal.composition import ATOMIC_NUMBER, reduced_formula
 from genmat.crystal.prototype import from_arrays
 from genmat.crystal.realise import lattice_matrix
-from genmat.crystal.slots import read_label
 from genmat.crystal.wyckoff import space_group
 from genmat.errors import GenmatError
+from genmat.explore.embed import Embedder, labelled, prototype_of, sentence
 from genmat.explore.rows import LAYOUT
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ def _models(crystal: Path, composition: Path, disorder: Path | None) -> tuple[An
     import torch
 
     from genmat.data.composition_predict import load_reader
-    from genmat.explore.embed import Embedder
 
     torch.set_num_threads(1)
     return Embedder(crystal, composition), None if disorder is None else load_reader(disorder)
@@ -128,8 +127,6 @@ def embed_batch(batch: pa.RecordBatch, embedder: Any, disorder: Any) -> pa.Table
 
 def _described(row: dict[str, Any]) -> dict[str, Any]:
     """One row without its structure, with its symmetry, or with the reason why there is none."""
-    from genmat.explore.embed import prototype_of, sentence
-
     given = {name: value for name, value in row.items() if name not in (*LAYOUT, "n_atoms", "label", "reason")}
     if row.get("reason") is not None:
         return {**given, "reason": row["reason"]}
@@ -139,7 +136,9 @@ def _described(row: dict[str, Any]) -> dict[str, Any]:
             numbers = np.array([ATOMIC_NUMBER.get(symbol, 0) for symbol in row["species"]])
             if not numbers.all():
                 raise GenmatError("an element beyond lawrencium or a dummy atom; remove it")
-            proto = from_arrays(lattice_matrix(*row["lattice_parameters"]), np.array(row["frac_coords"]), numbers, bare=True)
+            proto = from_arrays(
+                lattice_matrix(*row["lattice_parameters"]), np.array(row["frac_coords"]), numbers, bare=True
+            )
             label, number = proto.label, proto.spacegroup
         sentence(label)  # what the language cannot say is left out here
         amounts = amounts_of(label)
@@ -152,8 +151,12 @@ def _described(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def amounts_of(label: str) -> dict[str, int]:
-    """Atoms of each element in the primitive cell of a protostructure label."""
-    number, letters, symbols = read_label(label)
+    """Atoms of each element in the primitive cell of a protostructure label.
+
+    Raises:
+        GenmatError: not a label, or one without elements.
+    """
+    number, letters, symbols = labelled(label)
     group = space_group(number)
     counts = (sum(group.positions[w].multiplicity for w in own) // group.centring_multiplicity for own in letters)
     return dict(zip(symbols, counts, strict=True))
