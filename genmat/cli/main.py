@@ -22,6 +22,7 @@ from genmat.cli import (
     discover,
     doctor,
     evaluate,
+    explore,
     export,
     extract,
     generate,
@@ -58,6 +59,7 @@ app.command()(doctor.doctor)
 app.add_typer(predict.app, name="predict")
 app.add_typer(literature.app, name="literature")
 app.add_typer(data.app, name="data")
+app.add_typer(explore.app, name="explore")
 app.add_typer(evaluate.app, name="evaluate")
 
 

@@ -105,8 +105,7 @@ async function fillRest(row) {
   $("sheet-files").replaceChildren();
   const more = await pageOf(row);
   if (page.row !== row) return;
-  const slots = [typeof nearestPanel === "function" ? nearestPanel(row, more) : null, evidencePanel(row)];
-  $("sheet-slots").replaceChildren(...slots.filter(Boolean));
+  $("sheet-slots").replaceChildren(...[nearestPanel(row, more), evidencePanel(row)].filter(Boolean));
   const inputs = Object.entries(more.files || {});
   $("sheet-files").replaceChildren(
     hasStructure(row) ? fileLine("CIF", "structure as relaxed", () => downloadCif(row)) : "",

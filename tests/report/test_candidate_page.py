@@ -171,16 +171,20 @@ def test_atoms_stand_in_a_table_beside_the_picture(opened):
     )  # fmt: skip
 
 
-def test_sentences_of_papers_stand_on_the_page_with_their_places(tab, candidates, page_inputs, tmp_path):
+def test_nearest_materials_and_sentences_of_papers_stand_on_the_page(tab, candidates, page_inputs, tmp_path):
     sentence = {
         "relation": "same composition", "about": "band gap", "material": "NaCl", "value": "8.5 eV", "distance": 0.0,
         "sentence": "The band gap of NaCl is 8.5 eV <b>.", "document": "paper.pdf", "page": 3, "start": 10, "end": 45,
     }  # fmt: skip
-    told = [c.add(synthesised="reported", evidence=[sentence]) if c.id == "c1" else c for c in candidates]
+    near = {"id": "mp-22851", "formula": "KCl", "spacegroup": 225, "prototype": "AB_cF8_225_a_b", "distance": 0.31}
+    told = [
+        c.add(synthesised="reported", evidence=[sentence], nearest=[near]) if c.id == "c1" else c for c in candidates
+    ]
     tab.events.clear()
     tab.open(write_report(told, tmp_path / "told.html", **page_inputs), part="#candidate/c1")
     tab.wait("document.querySelectorAll('#sheet-slots mark').length === 2")
     shown = text(tab, "sheet-slots")
+    assert "KCl mp-22851" in shown and "AB_cF8_225_a_b" in shown and "0.31" in shown
     assert sentence["sentence"] in shown and "paper.pdf, page 3, characters 10 to 45" in shown
     tab.evaluate("location.hash = '#candidate/c0'")
     tab.wait("document.getElementById('sheet-title').textContent === 'SrTiO3'")
