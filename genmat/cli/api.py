@@ -215,7 +215,7 @@ def _screening(
     max_steps: int,
     workers: int | None,
     seed: int,
-    engines: tuple[Any, str | None, str | None, Any, int, float | None, Any, Any],
+    engines: tuple[Any, str | None, str | None, Any, int, float | None, Any, Any, Any],
 ) -> Screening:
     from genmat.cli.settings import Screening, processes
 
