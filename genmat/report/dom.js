@@ -92,7 +92,7 @@ function setTheme(theme) {
   themeListeners.forEach((listener) => listener());
 }
 
-/** Offer a text as a file. */
+/** Offer a text (or a Blob) as a file. */
 function download(name, text, type) {
   const url = URL.createObjectURL(new Blob([text], { type }));
   const link = el("a", { href: url, download: name });

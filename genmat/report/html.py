@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 SCRIPTS = (
     *("dom.js", "lazy.js", "scene.js", "doubt.js", "vibrations.js", "disorder.js", "nearest.js", "evidence.js"),
-    *("viewer.js", "cards.js", "charts.js", "hull.js", "powder.js", "table.js", "page.js", "app.js"),
+    *("viewer.js", "cards.js", "charts.js", "hull.js", "powder.js", "table.js", "zip.js", "page.js", "app.js"),
 )
 """Page scripts, in the order they are joined into one."""
 

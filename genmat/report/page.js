@@ -111,6 +111,8 @@ async function fillRest(row) {
     hasStructure(row) ? fileLine("CIF", "structure as relaxed", () => downloadCif(row)) : "",
     hasStructure(row) ? fileLine("XY", "simulated powder pattern", () =>
       page.peaks && download(fileName(row, "xy"), toXy(row, page.peaks), "text/plain")) : "",
+    inputs.length ? fileLine("ZIP", "all of these together", async () => download(fileName(row, "zip"), zipped({
+      [fileName(row, "cif")]: toCif(row, await structureOf(row)), ...more.files }), "application/zip")) : "",
     ...inputs.map(([name, text]) => fileLine(name, FILES[name] || "", () => download(fileName(row, name), text, "text/plain"), text)));
   $("sheet-files-note").textContent = inputs.length || !hasStructure(row) ? ""
     : "Inputs of density functional codes come with the best candidates.";

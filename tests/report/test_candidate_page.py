@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,12 @@ def test_inputs_of_vasp_and_quantum_espresso_are_there(opened, candidates, tmp_p
     path = saved(opened, tmp_path, f"{line.format('POSCAR')}.querySelector('button:last-of-type')")
     best = next(c for c in candidates if c.id == "c0")
     assert StructureMatcher(scale=False).fit(Poscar.from_file(path).structure, best.structure)
+
+    (tmp_path / "zip").mkdir()
+    with zipfile.ZipFile(saved(opened, tmp_path / "zip", f"{line.format('ZIP')}.querySelector('button')")) as archive:
+        assert archive.testzip() is None
+        assert archive.read("POSCAR") == path.read_bytes() and archive.read("INCAR").decode() == incar
+        assert set(archive.namelist()) == set(names) - {"CIF", "XY", "ZIP"} | {"SrTiO3_c0.cif"}
 
 
 def test_failed_candidates_have_a_page_too(opened):

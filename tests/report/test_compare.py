@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -86,6 +88,25 @@ def test_page_says_the_figures_and_keeps_markup_out(sides, tmp_path):
     assert "2 and 1 new crystals within 50 meV/atom of the hull, from 4 and 3 candidates; 1 on both shortlists" in text
     assert "<img" not in page and "Fm<span" in page
     assert {plot["id"] for plot in plots(*sides)} == {"energy", "groups", "elements", "sizes"}
+
+
+def test_the_command(sides, tmp_path, capsys):
+    from genmat.campaign import Campaign
+    from genmat.cli.main import run
+
+    for side in sides:
+        with Campaign.open(tmp_path / side.name, command="screen", settings={}) as campaign:
+            campaign.source(lambda side=side: [c.replace(protostructure=None) for c in side.candidates])
+            campaign.note(card=side.run, funnel=side.funnel)
+    one, two = (str(tmp_path / side.name) for side in sides)
+    assert run(["report", one, "--against", two, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["names"] == ["one", "two"] and said["shares"][2]["sides"][0]["count"] == 2
+    assert Path(said["file"]) == tmp_path / "one" / "against_two.html" and Path(said["file"]).is_file()
+    assert run(["report", one, "--against", one]) == 1
+    assert "the same campaign; give another one" in capsys.readouterr().err
+    assert run(["report", one, "--against", str(tmp_path)]) == 1
+    assert "no campaign.db in it" in capsys.readouterr().err
 
 
 def test_empty_campaigns_and_a_file_in_the_way(tmp_path):
