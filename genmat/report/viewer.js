@@ -27,9 +27,9 @@ function context3d() {
 
 /** Turn the model as in the still drawings: c upright, seen slightly from above and from the side. */
 function home() {
-  view.gl.setView([0, 0, 0, 0, 0, 0, 0, 1]);
-  view.gl.rotate(-90, "vx").rotate(-28, "vy").rotate(18, "vx").zoomTo().zoom(1.3);
-  view.gl.render();
+  // −90° about x, −28° about y, 18° about x, as one quaternion: every call to the library draws the scene anew
+  view.gl.setView([0, 0, 0, 0, -0.57033, -0.1422, -0.19572, 0.78499]).zoomTo().zoom(1.3);
+  view.gl.render();   // builds what was added
 }
 
 function draw3d() {
@@ -43,7 +43,8 @@ function draw3d() {
     return;
   }
   const model = scene(packed);
-  gl.resize();   // the page may have given it another place
+  const canvas = stage.querySelector("canvas");
+  if (canvas.clientWidth !== stage.clientWidth || canvas.clientHeight !== stage.clientHeight) gl.resize();
   gl.clear();
   const bonded = model.balls.map(() => []);
   model.bonds.forEach(([i, j]) => { bonded[i].push(j); bonded[j].push(i); });
@@ -74,7 +75,7 @@ function label3d(text, at, axis) {
     position: { x: at[0], y: at[1], z: at[2] }, fontSize: axis ? 16 : 13, alignment: "center", inFront: true,
     fontColor: token("--ink"), showBackground: !axis,
     backgroundColor: token("--card"), backgroundOpacity: axis ? 0 : 0.75,
-  });
+  }, undefined, true);   // drawn with the rest
 }
 
 function legend(packed) {
