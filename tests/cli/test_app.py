@@ -182,7 +182,7 @@ def until(page: Page, text: str, seconds: float = 180) -> str:
 def test_the_page_end_to_end(site):
     """Wrong input is one line; a real campaign runs, stage by stage, and ends in its report; another one is stopped."""
     address, folder = site
-    with browser(CHROMIUM) as page:
+    with browser(CHROMIUM, webgl=False) as page:
         page.open(address, 1280, 900)
         page.wait("document.querySelector('#go')")
         page.evaluate(

@@ -19,7 +19,7 @@ VIEWS = [(1280, "light", ""), (390, "dark", ""), (1280, "dark", "#candidate/c1")
 
 @pytest.fixture(scope="module")
 def tab():
-    with browser(CHROMIUM) as page:
+    with browser(CHROMIUM, webgl=False) as page:
         yield page
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium found; set
 
 @pytest.fixture(scope="module")
 def tab():
-    with browser(CHROMIUM) as page:
+    with browser(CHROMIUM, webgl=False) as page:
         yield page
 
 
@@ -160,6 +160,12 @@ def test_inputs_of_vasp_and_quantum_espresso_are_there(opened, candidates, tmp_p
         assert archive.testzip() is None
         assert archive.read("POSCAR") == path.read_bytes() and archive.read("INCAR").decode() == incar
         assert set(archive.namelist()) == set(names) - {"CIF", "XY", "ZIP"} | {"SrTiO3_c0.cif"}
+
+
+def test_without_webgl_a_still_drawing_is_shown(opened):
+    go(opened, "c1")
+    opened.wait("document.querySelectorAll('#stage .drawing circle').length > 5")
+    assert "still drawing" in text(opened, "stage-note")
 
 
 def test_failed_candidates_have_a_page_too(opened):
