@@ -18,7 +18,7 @@ def test_notebook_runs(path, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     book = nbformat.read(path, as_version=4)
     client.NotebookClient(
-        book, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        book, timeout=900, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     ).execute()
     shown = [output for cell in book.cells for output in cell.get("outputs", [])]
     assert any(output.output_type == "execute_result" for output in shown)

@@ -6,6 +6,9 @@ import csv
 import gzip
 import io
 import json
+import os
+import re
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -95,13 +98,25 @@ def _attempt(candidates: Sequence[Candidate], make: Callable[[Candidate], Any]) 
 
 
 def _write_inputs(candidates: Sequence[Candidate], out: Path, make: Callable[[Any], dict[str, str]]) -> list[str]:
-    """A folder per candidate, ``0001_BaTiO3_id``, with the files of `make`(structure)."""
+    """A folder per candidate, ``0001_BaTiO3_id``, with the files of `make`(structure); an earlier export is replaced.
+
+    Raises:
+        GenmatError: something else is in the folder.
+    """
+    if out.is_dir() and not all(re.match(r"\d{4}_", path.name) for path in out.iterdir()):
+        raise GenmatError(f"{out}: holds other files too; choose a new folder")
     made, left = _attempt(candidates, lambda candidate: make(candidate.structure))
-    for number, (candidate, texts) in enumerate(made, start=1):
-        folder = out / f"{number:04d}_{candidate.formula}_{file_name(candidate.id)}"
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            replace_file(folder / name, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8"))
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        for number, (candidate, texts) in enumerate(made, start=1):
+            folder = temporary / f"{number:04d}_{candidate.formula}_{file_name(candidate.id)}"
+            folder.mkdir(parents=True)
+            for name, text in texts.items():
+                (folder / name).write_text(text, encoding="utf-8")
+        shutil.rmtree(out, ignore_errors=True)
+        temporary.replace(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return left
 
 

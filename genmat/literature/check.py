@@ -76,27 +76,3 @@ def place(text: str, part: str, near: tuple[int, int] | None = None) -> tuple[in
     if not found:
         return None
     return found[0] if near is None else min(found, key=lambda span: abs(span[0] - near[0]))
-
-
-def read_corrections(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of corrections.
-
-    Raises:
-        GenmatError: a line that is none, or whose answer does not stand at its place.
-    """
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            text, answer, start = row["text"], row["answer"], row["start"]
-            right = isinstance(row["question"], str) and text[start : start + len(answer)] == answer
-        except (ValueError, KeyError, TypeError) as error:
-            raise GenmatError(
-                f"{path}, line {number}: no correction; lines are text, question, start, answer"
-            ) from error
-        if not right:
-            raise GenmatError(f"{path}, line {number}: the answer does not stand at {start}; check it again")
-        rows.append(row)
-    return rows

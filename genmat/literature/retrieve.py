@@ -356,12 +356,12 @@ def search(folder: Path, query: str, encoder: Encoder, k: int = 10, properties: 
 
 
 def _hit(db: sqlite3.Connection, score: float, identity: int) -> Hit:
-    row = db.execute(
+    name, page, start, end, section, text = db.execute(
         "SELECT d.name, s.page, s.start, s.end, s.section, s.text "
         "FROM segments s JOIN documents d ON d.id = s.document WHERE s.id = ?",
         (identity,),
     ).fetchone()
-    return Hit(round(score, 4), *row[:5], " ".join(plain(row[5]).text.split()))
+    return Hit(round(score, 4), name, page, start, end, section, " ".join(plain(text).text.split()))
 
 
 def indexed_documents(folder: Path) -> Iterator[Document]:

@@ -27,12 +27,16 @@ MADE = "synthesis"
 """The `about` of a statement that says its material was made."""
 
 
+LONGEST = 800
+"""Characters of the longest sentence read for it; longer ones are lists or lost line ends."""
+
+
 @dataclass(frozen=True)
 class Statement:
     """A sentence on a material; `about` is a property's name or `MADE`, `value` as printed ("2.36 eV", may be empty).
 
-    `formula` is what the literature parser reads; `start` and `end` are characters on `page` of `document`: those of the
-    value, or of the sentence where there is none.
+    `formula` is as the literature parser reads it; `start` and `end` are characters on `page` of `document`: those of
+    the value, or of the sentence where there is none.
     """
 
     material: str
@@ -111,6 +115,8 @@ def _made(document: Document) -> Iterator[Statement]:
         cleaned = plain(document.text(block))
         for first, last in sentences(cleaned.text):
             text = cleaned.text[first:last]
+            if last - first > LONGEST:
+                continue
             if "(" in text:
                 defined = {**find_definitions(text), **defined}
             for mention in made_in(text, defined):
@@ -206,7 +212,7 @@ def _record(row: dict[str, Any]) -> Record:
     """A record of text or JSON fields."""
 
     def value(name: str, kind: str) -> Any:
-        given = row.get(name)
+        given: Any = row.get(name)
         if "float" in kind:
             return None if given in (None, "") and "None" in kind else float(given)
         if kind == "bool":

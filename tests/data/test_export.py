@@ -49,7 +49,12 @@ def test_folders_of_inputs(tmp_path, to) -> None:
         structure = Poscar.from_file(tmp_path / "dft" / folders[1] / "POSCAR", check_for_potcar=False).structure
         near(structure, COPPER)
         assert not list(tmp_path.rglob("POTCAR")) and len(list(tmp_path.rglob("POTCAR.spec"))) == 2
-    assert export(GIVEN, to, tmp_path / "dft")[0] == 2  # again, over what is there
+    assert export(GIVEN[:1], to, tmp_path / "dft")[0] == 1  # an earlier export is replaced, nothing of it left
+    assert [path.name for path in tmp_path.rglob("0*")] == folders[:1]
+    (tmp_path / "dft" / "notes.txt").write_text("mine")
+    with pytest.raises(GenmatError, match="holds other files"):
+        export(GIVEN, to, tmp_path / "dft")
+    assert (tmp_path / "dft" / "notes.txt").is_file()
 
 
 @pytest.mark.parametrize("name", ["out.db", "out.json"])

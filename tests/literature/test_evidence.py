@@ -65,13 +65,18 @@ def perovskite(a: str, b: str, x: str, edge: float = 4.0) -> Candidate:
     return Candidate(f"{a}{b}{x}3", "test", structure=Structure(Lattice.cubic(edge), [a, b, x, x, x], sites))
 
 
+def label_of(candidate: Candidate) -> str:
+    assert candidate.structure is not None
+    return from_structure(candidate.structure).label
+
+
 def told(candidate: Candidate) -> set[tuple[str, str]]:
     return {(row["relation"], row["material"]) for row in candidate.results["evidence"]}
 
 
 def test_relations(shelf: Path) -> None:
     library = Library.of(read_statements(shelf))
-    known = KnownPhases.from_labels([from_structure(perovskite("Cs", "Pb", "Br").structure).label])
+    known = KnownPhases.from_labels([label_of(perovskite("Cs", "Pb", "Br"))])
     candidates = [perovskite("Ba", "Ti", "O"), perovskite("Cs", "Pb", "Br", 5.9), perovskite("K", "Mg", "F")]
     barium, caesium, potassium = evidence_stage(candidates, library, known)
     assert barium.results["synthesised"] == "stated" and caesium.results["synthesised"] == "reported"

@@ -132,7 +132,19 @@ def test_batch_resumes_and_rereads_what_changed(tmp_path: Path) -> None:
 
 
 def command(folder: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "genmat", "extract", str(folder), "--property", GAP, "--out", str(out)]
+    return [
+        sys.executable,
+        "-m",
+        "genmat",
+        "extract",
+        str(folder),
+        "--property",
+        GAP,
+        "--out",
+        str(out),
+        "--qa",
+        "none",
+    ]
 
 
 def test_killed_runs_end_with_the_same_bytes(tmp_path: Path) -> None:

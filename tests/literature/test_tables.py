@@ -6,6 +6,8 @@ from pathlib import Path
 
 import papers
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genmat.literature.markup import parse_markup
 from genmat.literature.properties import load_property
@@ -70,7 +72,7 @@ TABLES = {
     ),
     "ranges and unlike columns": (
         "band gap",
-        jats(rows("Glass|Gap (eV)|Change of gap (eV)|Work function (eV)", "As2S3|2.3–2.4|0.1|5.1", "As2Se3|1.8|0.2|5.0")),
+        jats(rows("Glass|Gap (eV)|Change of gap (eV)|Potential (eV)", "As2S3|2.3–2.4|0.1|5.1", "As2Se3|1.8|0.2|5.0")),
         [("As2S3", 2.3, 2.4), ("As2Se3", 1.8, None)],
     ),
     "no such table": ("band gap", jats(rows("Oxide|Energy (eV)", "MgO|4.7", "NaCl|5.0"), "Band offsets."), []),
@@ -216,3 +218,20 @@ def test_bars_and_semicolons_inside_cells() -> None:
     (table,) = find_tables(document)
     assert [row[0].text for row in table.rows] == ["GaAs; film", "CdTe"]
     assert all(text[cell.start : cell.end] == cell.text for row in table.rows for cell in row)
+
+
+PIECES = """Table 1. Band gaps.|TABLE II|Compound|Eg (eV)|(eV)|PbTe|CdTe|0.31|1.5 ± 0.1|–|[3]||PbTe 6.46 0.31
+|PbTe   6.46   0.31|a (Å) Eg (eV)|x|A sentence about the gaps of several glasses follows here."""
+LINES_OF_TABLES = st.lists(st.sampled_from(PIECES.split("|")), max_size=40)
+
+
+@given(LINES_OF_TABLES)
+def test_any_lines(lines: list[str]) -> None:
+    document = read_string("Table 1: x\n" + "\n".join(lines))
+    for table in find_tables(document):
+        assert table.columns and all(len(row) == len(table.columns) for row in table.rows)
+        for cell in (cell for row in table.rows for cell in row):
+            assert 0 <= cell.start <= cell.end <= len(document.pages[0])
+    for pair in find_table_pairs(document, load_property("band gap")):
+        assert "Eg" in pair.sentence or "gap" in document.pages[0]
+        assert document.pages[0][pair.start : pair.end].strip()

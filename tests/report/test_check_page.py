@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from chromium import browser, find_chromium
 
 from genmat.cli.main import run
-from genmat.errors import GenmatError
-from genmat.literature.check import place, read_corrections
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
-from chromium import browser, find_chromium
+from genmat.literature.check import place
+from genmat.literature.qa_data import read_examples
 
 TEXT = """We study halides. The band gap of CsPbBr3 is 2.36 eV.
 
@@ -79,7 +76,9 @@ def test_in_a_browser(page: Path, tmp_path: Path) -> None:
         tab.evaluate("document.getElementById('save').click()")
         assert tab.problems() == [] and tab.requests() == []
     (tmp_path / "corrections.jsonl").write_text(lines)
-    found = {(row["question"], row["answer"]) for row in read_corrections(tmp_path / "corrections.jsonl")}
+    # as training reads them, which checks that each answer stands where it says
+    examples = read_examples(tmp_path / "corrections.jsonl")
+    found = {(row["question"], row["answers"][0][1] if row["answers"] else "") for row in examples}
     assert found == {
         ("What is the band gap of CsPbBr3?", "2.36 eV"),
         ("Which material has a band gap of 2.36 eV?", "CsPbBr3"),
@@ -89,15 +88,3 @@ def test_in_a_browser(page: Path, tmp_path: Path) -> None:
         ("What is the band gap of CdTe?", ""),
         ("Which material has a band gap of 1.5 eV?", ""),
     }
-
-
-def test_wrong_corrections(tmp_path: Path) -> None:
-    path = tmp_path / "c.jsonl"
-    good = {"text": "GaAs has 1.42 eV", "question": "?", "start": 0, "answer": "GaAs"}
-    for wrong, reason in (("{", "no correction"), ('{"text": "x"}', "no correction")):
-        path.write_text(json.dumps(good) + "\n" + wrong + "\n")
-        with pytest.raises(GenmatError, match=f"line 2: {reason}"):
-            read_corrections(path)
-    path.write_text(json.dumps({**good, "start": 3}) + "\n")
-    with pytest.raises(GenmatError, match="does not stand at 3"):
-        read_corrections(path)
