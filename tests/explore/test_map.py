@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import CRYSTALS, MODELS
+from pymatgen.core import Lattice, Structure
 
 from genmat.candidate import Candidate
 from genmat.cli.main import run
@@ -127,3 +128,19 @@ def test_real_neighbours(real, table):
     hits = (kinds[found] == kinds[shared_by][:, None]).any(1).mean()
     other = np.random.default_rng(0).integers(0, len(kinds), found.shape)
     assert hits > 0.8 > 0.3 > (kinds[other] == kinds[shared_by][:, None]).any(1).mean()
+
+
+def test_screen_tells_of_the_nearest(small, crystal_files, tmp_path):
+    """Through the command: in results.csv and in the campaign; another map is another campaign."""
+    import genmat
+
+    metal = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.7), ["Cu"], [[0, 0, 0]]).get_primitive_structure()
+    metal.to(str(tmp_path / "Cu.cif"))
+    command = ["screen", str(tmp_path / "Cu.cif"), "--out", str(tmp_path / "out"), "--potential", "emt",
+               "--reference", "none", "--workers", "1"]  # fmt: skip
+    assert run([*command, "--map", str(small), "--json"]) == 0
+    row = pd.read_csv(tmp_path / "out" / "results.csv").iloc[0]
+    assert row.nearest.endswith(")") and row.nearest_distance > 0.1
+    told = genmat.near(str(tmp_path / "Cu.cif"), 5, map=small)
+    assert row.nearest == f"{told[0]['formula']} ({told[0]['id']})"
+    assert run(command) == 1
