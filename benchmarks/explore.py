@@ -149,7 +149,7 @@ def blocks(known: MaterialsMap, n: int, seed: int) -> None:
 def picture(known: MaterialsMap, n: int, seed: int) -> None:
     """Trustworthiness and purity of the picture by UMAP and by principal components."""
     some = np.random.default_rng(seed).permutation(len(known.table))[:n]
-    vectors, kinds = known.vectors[np.sort(some)], known.table.prototype.iloc[np.sort(some)].tolist()
+    vectors, kinds = known.vectors[some], known.table.prototype.iloc[some].tolist()
     for method in ("UMAP", "PCA"):
         start = time.process_time()
         made = draw(vectors, seed, method)

@@ -18,7 +18,7 @@ from genmat.crystal.prototype import from_arrays
 from genmat.crystal.realise import lattice_matrix
 from genmat.data.composition_tables import read_amounts
 from genmat.errors import GenmatError
-from genmat.explore.build import Models
+from genmat.explore.build import MADE, Models
 from genmat.explore.embed import Embedder, sentence
 from genmat.explore.index import load_projections, read_index, search
 from genmat.explore.rows import candidate_row, count_and_read, first_candidate
@@ -156,11 +156,11 @@ class MaterialsMap:
             return self.table.iloc[:0], np.zeros((0, self.vectors.shape[1]), np.float32)
         tables = [embed_batch(batch, self.embedder, None).to_pandas() for batch in count_and_read(source)[1]]
         every = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"reason": []})
-        rows = every[every.reason.isna()].reset_index(drop=True)
+        rows = every.loc[every.reason.isna().to_numpy()].reset_index(drop=True)
         if not len(rows):
             reason = every.reason.iloc[0] if len(every) else "holds no structures"
             raise GenmatError(f"{source}: nothing to place on the map ({reason}); give a campaign or structures")
-        parts = [self._projections[name](np.stack(rows[name])) for name in PARTS]
+        parts = [self._projections[name](np.stack(rows[name].to_list())) for name in PARTS]
         return rows.drop(columns=[*PARTS, "reason"]), np.concatenate(parts, axis=1)
 
     def _told(self, rows: np.ndarray, distances: np.ndarray) -> list[dict[str, Any]]:
@@ -264,6 +264,9 @@ def _settings(folder: Path) -> dict[str, Any]:
         raise GenmatError(f"{folder}: its settings.json cannot be read; {fix}") from None
     if "materials" not in settings:
         raise GenmatError(f"{folder}: its build has not finished; the same build command goes on")
+    lost = [name for name in MADE if not (folder / name).is_file()]
+    if lost:
+        raise GenmatError(f"{folder}: {lost[0]} is missing; build the map again with --fresh")
     return settings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,6 +72,13 @@ def test_candidates_are_told_their_nearest(known):
     assert first.results["nearest"][0]["id"] == "CaTiO3" and first.results["nearest_distance"] < 0.01
     assert len(first.results["nearest"]) == 3 and "nearest" not in second.results
     assert json.loads(json.dumps(first.to_dict()))["results"]["nearest"] == first.results["nearest"]
+
+
+def test_lost_file_is_named(small, tmp_path):
+    shutil.copytree(small, tmp_path / "copy")
+    (tmp_path / "copy" / "vectors.npy").unlink()
+    with pytest.raises(GenmatError, match=r"vectors\.npy is missing; build the map again"):
+        MaterialsMap(tmp_path / "copy", MODELS / "crystal-gpt", MODELS / "composition")
 
 
 def test_settings_that_changed_are_refused(small, crystal_files, models):
@@ -144,3 +152,13 @@ def test_screen_tells_of_the_nearest(small, crystal_files, tmp_path):
     told = genmat.near(str(tmp_path / "Cu.cif"), 5, map=small)
     assert row.nearest == f"{told[0]['formula']} ({told[0]['id']})"
     assert run(command) == 1
+
+
+def test_folder_of_tables_is_its_tables(table, tmp_path):
+    from genmat.explore.rows import count_and_read, expand
+
+    (tmp_path / "a.parquet").write_bytes(table.read_bytes())
+    pd.DataFrame({"formula": ["NaCl"]}).to_parquet(tmp_path / "b.parquet")
+    assert expand(tmp_path) == [tmp_path / "a.parquet"]
+    count, batches = count_and_read(tmp_path / "a.parquet")
+    assert count == 300 and sum(len(batch) for batch in batches) == 300
