@@ -18,6 +18,7 @@ app = typer.Typer(help="Maps of materials: build one, ask it for neighbours, dra
 Map = Annotated[Path, typer.Option("--map", help="Folder of a map: the --out of `genmat explore build`.")]
 Language = Annotated[str, typer.Option("--model", help="Crystal language model: a shipped name, or its folder.")]
 Reader = Annotated[str, typer.Option("--composition-model", help="Composition model: a shipped name, or its folder.")]
+LONG = 10_000  # materials whose picture takes more than a few seconds
 SHOWN = ("distance", "formula", "spacegroup", "prototype", "e_above_hull", "formation_energy_per_atom", "phases", "id")
 """Columns of neighbours in the terminal, as far as the map has them."""
 
@@ -64,7 +65,6 @@ def near(
     k: Annotated[int, typer.Option("--k", "-k", min=1, max=1000, help="Neighbours.")] = 20,
     model: Language = "crystal-gpt",
     composition_model: Reader = "composition",
-    seed: opt.Seed = 0,
     json: opt.Json = False,
 ) -> None:
     """The nearest known materials, with distance and properties. A formula alone is compared by composition."""
@@ -98,7 +98,7 @@ def map(
     """Draw a map: similar materials side by side, clusters with names, coloured by any column, candidates over them."""
     import numpy as np
 
-    from genmat.cli.console import emit, note, progress
+    from genmat.cli.console import emit, note
     from genmat.errors import did_you_mean
     from genmat.explore.map import draw, judge
     from genmat.explore.page import write_page
@@ -106,14 +106,12 @@ def map(
     if method not in (None, "UMAP", "PCA"):
         raise typer.BadParameter(did_you_mean(str(method), ["UMAP", "PCA"], "method"))
     known = opened(folder, model, composition_model)
-    some = np.sort(np.random.default_rng(seed).permutation(len(known.table))[:points])
-    some = np.random.default_rng(seed).permutation(some)  # drawn in random order: no material covers the others
+    some = np.random.default_rng(seed).permutation(len(known.table))[:points]  # in random order: no kind covers others
     table, vectors = known.table.iloc[some].reset_index(drop=True), known.vectors[some]
     others, their_vectors = known.placed(candidates)
-    with progress() as shown:
-        if shown is not None:
-            shown("lay out", 0, 1)
-        picture = draw(np.concatenate([vectors, their_vectors]), seed, method)
+    if len(table) >= LONG:
+        note(f"laying out {len(table):,} materials: about {len(table) / 30_000:.1g} min on one core")
+    picture = draw(np.concatenate([vectors, their_vectors]), seed, method)
     if picture.method == "PCA" and method is None:
         note("umap-learn is not installed: principal components instead; `pip install genmat[explore]`")
     figures = judge(picture, np.concatenate([vectors, their_vectors]), [*table.prototype, *others.prototype], seed)

@@ -21,7 +21,7 @@ import numpy as np
 from genmat import __version__
 from genmat.errors import GenmatError
 from genmat.explore.index import fit_projection, load_faiss, make_index, save_projections, search, write_index
-from genmat.explore.rows import count_and_read
+from genmat.explore.rows import count_and_read, expand
 from genmat.explore.work import PARTS, PartWorker, Work
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def build(
     """Build the map of all materials of `sources`, or finish one that was begun.
 
     Args:
-        sources: structure tables, files and folders of structures, folders of campaigns.
+        sources: structure tables or a folder with some, files and folders of structures, folders of campaigns.
         out: folder of the map.
         workers: processes; does not change the result.
         seed: of the index's cells.
@@ -74,6 +74,7 @@ def build(
         GenmatError: a source or model that cannot be read, nothing to map, or another map in `out`.
     """
     load_faiss()
+    sources = [part for path in sources for part in expand(path)]
     report = progress or (lambda stage, done, total: None)
     settings = _open(out, {**_digest(sources), **models.digest(), "seed": seed}, fresh)
     if "materials" in settings:

@@ -72,7 +72,7 @@ class Embedder:
         return out
 
     def compositions(self, amounts: Sequence[Mapping[str, float]]) -> np.ndarray:
-        """Composition parts of amounts by element, whole or fractional, (N, d)."""
+        """Composition parts of reduced formulas, amounts by element, whole or fractional, (N, d)."""
         import torch
 
         numbers, shares = encode([dict(a) for a in amounts])

@@ -4,7 +4,9 @@ const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
 const total = data.x.length;
 const PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9"]; // Okabe and Ito: safe for colour blindness
-const SCALE = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725"]; // viridis
+// viridis without its end that vanishes on the ground: lightness alone tells more from less
+const SCALES = { light: ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0b92a"],
+  dark: ["#5b6fd8", "#3f93c4", "#2fb3a0", "#6cc55a", "#b7d33c", "#fde725"] };
 const LABEL_PIXELS = 6.6; // width of a letter of a name, with its share of space
 const state = { color: data.color, picked: null, found: null, theme: "light" };
 const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -52,16 +54,18 @@ function groups() {
   return { names, values, sizes };
 }
 
-/** Least and greatest of a column, without the outermost hundredth on both sides. */
+/** Least and greatest of a column, without the outermost on both sides: energies have a long tail. */
 function range(c) {
   const sorted = c.values.slice(0, data.known).filter((v) => v !== null).sort((a, b) => a - b);
   const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
-  return [at(0.01), at(0.99)];
+  return [at(0.02), at(0.95)];
 }
 
 function shade(t) {
+  const SCALE = SCALES[state.theme];
   const at = Math.max(0, Math.min(1, t)) * (SCALE.length - 1);
-  const [low, part] = [Math.min(SCALE.length - 2, Math.floor(at)), at - Math.min(SCALE.length - 2, Math.floor(at))];
+  const low = Math.min(SCALE.length - 2, Math.floor(at));
+  const part = at - low;
   const byte = (hex, k) => parseInt(hex.slice(1 + 2 * k, 3 + 2 * k), 16);
   return `rgb(${[0, 1, 2].map((k) => Math.round(byte(SCALE[low], k) * (1 - part) + byte(SCALE[low + 1], k) * part))})`;
 }
@@ -88,8 +92,8 @@ function drawLegend() {
     const ends = range(c).map((v) => said({ ...c, values: [v] }, 0));
     const unknown = c.values.slice(0, data.known).filter((v) => v === null).length;
     $("legend").replaceChildren(
-      el("div", { class: "scale", style: `background: linear-gradient(90deg, ${SCALE.join(", ")})` }),
-      el("div", { class: "ends quiet" }, el("span", {}, ends[0]), el("span", {}, ends[1])),
+      el("div", { class: "scale", style: `background: linear-gradient(90deg, ${SCALES[state.theme].join(", ")})` }),
+      el("div", { class: "ends quiet" }, el("span", {}, `${ends[0]} or less`), el("span", {}, `${ends[1]} or more`)),
       unknown ? el("p", { class: "quiet" }, `${count(unknown)} without a value are grey.`) : "");
     return;
   }
@@ -134,14 +138,15 @@ function names(layout) {
   const shown = [];
   for (let k = 0; k < anchors.length && shown.length < 40; k++) {
     const i = anchors[k];
-    const text = data.clusters[k].replace(/ \(.*/, "");
+    const broad = !data.clusters[k].endsWith(")"); // a named prototype has its key behind
+    const text = data.clusters[k].replace(/ (\(|of ).*/, "");
     const [px, py] = [(data.x[i] - x0) / (x1 - x0) * box.width, (data.y[i] - y0) / (y1 - y0) * box.height];
     const half = text.length * LABEL_PIXELS / 2 + 6;
     const inside = px > half && px < box.width - half && py > 14 && py < box.height - 14;
-    if (!inside || taken.some(([x, y, w]) => Math.abs(x - px) < w + half && Math.abs(y - py) < 22)) continue;
+    if (!inside || taken.some(([x, y, w]) => Math.abs(x - px) < w + half + 10 && Math.abs(y - py) < 26)) continue;
     taken.push([px, py, half]);
     shown.push({ x: data.x[i], y: data.y[i], text, showarrow: false,
-      font: { color: token("--ink"), size: 12 }, captureevents: false });
+      font: { color: token(broad ? "--muted" : "--ink"), size: broad ? 11.5 : 13, weight: broad ? 400 : 600 }, captureevents: false });
   }
   return shown;
 }
@@ -238,6 +243,7 @@ function setTheme(theme) {
   state.theme = theme;
   document.documentElement.dataset.theme = theme;
   $("theme").setAttribute("aria-pressed", String(theme === "dark"));
+  drawLegend();
   draw();
 }
 
@@ -255,7 +261,6 @@ $("theme").onclick = () => setTheme(state.theme === "dark" ? "light" : "dark");
 $("in").onclick = () => zoom(0.7);
 $("out").onclick = () => zoom(1 / 0.7);
 $("home").onclick = () => { view = whole(); draw(); };
-drawLegend();
 setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 $("plot").on("plotly_relayout", moved);
 $("plot").on("plotly_hover", hover);

@@ -156,10 +156,14 @@ def _name(rows: pd.DataFrame) -> str:
         return prototype_name(key)
     system = SYSTEMS[int(np.bincount(system_of(rows.spacegroup.to_numpy() - 1)).argmax())]
     elements = [sort_elements(_symbols(formula)) for formula in rows.formula]
-    kind, count = Counter(own[-1] for own in elements).most_common(1)[0]  # the most electronegative
-    family = COMPOUNDS.get(kind, f"compounds of {kind}") if count >= len(rows) / 2 else "compounds"
+    kinds = (COMPOUNDS.get(own[-1], "intermetallics") for own in elements)  # by the most electronegative
+    family, count = Counter(kinds).most_common(1)[0]
     most = Counter(len(own) for own in elements).most_common(1)[0][0]
-    return f"{system} {family} of {most} elements"
+    if most == 1:
+        return f"{system} elements"
+    name = f"{system} {family if 2 * count >= len(rows) else 'compounds'}"
+    element, count = Counter(e for own in elements for e in own[:-1]).most_common(1)[0]
+    return f"{name} with {element}" if 2 * count >= len(rows) else f"{name} of {most} elements"
 
 
 def _symbols(formula: str) -> list[str]:

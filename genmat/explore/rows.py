@@ -19,6 +19,8 @@ ROWS = 1000
 """Rows worked on together: what a killed build loses at most per process."""
 LAYOUT = {"lattice_parameters", "species", "frac_coords"}
 """Columns of a structure table that is read as it is: Å and degrees, symbols, fractional coordinates."""
+OWN = ("id", "formula", "n_atoms", "n_primitive", "spacegroup", "spacegroup_number")
+"""Columns of a table that the map works out itself, from the structure."""
 FACTS = ("formation_energy_per_atom", "e_above_hull", "p_stable", "disorder_probability", "novel", "unique")
 """Results of a campaign that become columns of the map."""
 
@@ -38,6 +40,13 @@ def count_and_read(path: Path) -> tuple[int, Iterator[pa.RecordBatch]]:
     if path.suffix == ".parquet" and path.is_file() and _schema(path).keys() >= LAYOUT:
         return _count(path), _table(path)
     return _batches(list(read_candidates(path)))
+
+
+def expand(path: Path) -> list[Path]:
+    """The structure tables in a folder that is no campaign; any other path itself."""
+    if not path.is_dir() or (path / FILENAME).is_file():
+        return [path]
+    return [table for table in sorted(path.glob("*.parquet")) if _schema(table).keys() >= LAYOUT] or [path]
 
 
 def _batches(candidates: list[Candidate]) -> tuple[int, Iterator[pa.RecordBatch]]:
@@ -95,7 +104,7 @@ def _table(path: Path) -> Iterator[pa.RecordBatch]:
     for batch in pq.ParquetFile(path).iter_batches(ROWS, columns=list(dict.fromkeys([*single, *sorted(LAYOUT)]))):
         ids = batch[identity].to_pylist() if identity else range(start, start + len(batch))
         names = [f"{path.stem}-{i}" if isinstance(i, int) or i is None else str(i) for i in ids]
-        others = [name for name in batch.schema.names if name not in (identity, "id", "formula")]
+        others = [name for name in batch.schema.names if name not in (identity, *OWN)]
         columns = [pa.array(names, pa.string()), *(batch[name] for name in others)]
         yield pa.RecordBatch.from_arrays(columns, ["id", *others])
         start += len(batch)

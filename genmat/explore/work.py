@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genmat.crystal.composition import ATOMIC_NUMBER, reduced_formula
+from genmat.crystal.composition import ATOMIC_NUMBER, reduce_amounts, reduced_formula
 from genmat.crystal.prototype import from_arrays
 from genmat.crystal.realise import lattice_matrix
 from genmat.crystal.wyckoff import space_group
@@ -110,7 +110,7 @@ def embed_batch(batch: pa.RecordBatch, embedder: Any, disorder: Any) -> pa.Table
 
     rows = [_described(row) for row in batch.to_pylist()]
     good = [i for i, row in enumerate(rows) if row["reason"] is None]
-    amounts = [rows[i].pop("amounts") for i in good]
+    amounts = [reduce_amounts(rows[i].pop("amounts")) for i in good]  # the reader knows formulas, not cells
     parts = {name: np.full((len(rows), 1), None, object) for name in PARTS}
     if good:
         made = (embedder.prototypes([rows[i]["label"] for i in good]), embedder.compositions(amounts))
@@ -164,12 +164,11 @@ def amounts_of(label: str) -> dict[str, int]:
 
 def _disorder(model: Any, amounts: list[dict[str, int]]) -> list[float]:
     """Probability of disorder at the prior of the training data."""
-    from genmat.crystal.composition import reduce_amounts
     from genmat.data.composition_predict import predict
     from genmat.data.composition_tables import encode
 
-    reduced = [{e: float(n) for e, n in reduce_amounts(a).items()} for a in amounts]
-    return [round(float(p), 5) for p in predict(model, *encode(reduced), prior=None)["probability"]]
+    found = predict(model, *encode([{e: float(n) for e, n in a.items()} for a in amounts]), prior=None)
+    return [round(float(p), 5) for p in found["probability"]]
 
 
 def _typed(columns: dict[str, list[Any]], given: pa.Schema) -> pa.Schema:

@@ -30,12 +30,15 @@ CRYSTALS = {
     "SrTiO3": perovskite("Sr", "Ti", "O", 3.905), "BaTiO3": perovskite("Ba", "Ti", "O", 4.0),
     "CaTiO3": perovskite("Ca", "Ti", "O", 3.85), "KNbO3": perovskite("K", "Nb", "O", 4.0),
     "KMgF3": perovskite("K", "Mg", "F", 3.99), "BaZrO3": perovskite("Ba", "Zr", "O", 4.19),
+    "TiO2": Structure.from_spacegroup(
+        "P4_2/mnm", Lattice.tetragonal(4.594, 2.959), ["Ti", "O"], [[0, 0, 0], [0.305, 0.305, 0]]
+    ),
 }  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def crystal_files(tmp_path_factory) -> Path:
-    """Twelve textbook crystals, and one file that is none."""
+    """Thirteen textbook crystals, and one file that is none."""
     folder = tmp_path_factory.mktemp("crystals")
     for name, structure in CRYSTALS.items():
         structure.get_primitive_structure().to(str(folder / f"{name}.cif"))
@@ -52,7 +55,7 @@ def models():
 
 @pytest.fixture(scope="session")
 def small(crystal_files, models, tmp_path_factory) -> Path:
-    """Map of the twelve."""
+    """Map of the thirteen."""
     from genmat.explore.build import build
 
     out = tmp_path_factory.mktemp("map") / "small"

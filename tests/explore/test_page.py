@@ -98,12 +98,12 @@ def test_page_in_a_browser(page_file):
         page.open(page_file, 1200, 800)
         page.wait("document.querySelector('#plot .main-svg')")
         assert page.evaluate("document.querySelectorAll('#color option').length") > 3
-        assert page.evaluate("document.querySelector('#plot').data.map(t => t.x.length)") == [12, 1]
+        assert page.evaluate("document.querySelector('#plot').data.map(t => t.x.length)") == [13, 1]
         page.evaluate("(() => { const s = document.getElementById('search'); s.value = 'BaTiO3'; s.oninput(); })()")
         assert page.evaluate("document.getElementById('card').innerText").startswith("Close\nBaTiO")
         assert "1 found" in page.evaluate("document.getElementById('found').textContent")
         page.evaluate("(() => { const s = document.getElementById('color'); s.value = 'n_atoms'; s.onchange(); })()")
-        assert page.evaluate("document.querySelector('#legend .ends').innerText").split() == ["2", "5"]
+        assert page.evaluate("document.querySelector('#legend .ends').innerText").split() == ["2", "6"]
         page.evaluate("document.getElementById('theme').click()")
         assert page.evaluate("document.documentElement.dataset.theme") == "dark"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
