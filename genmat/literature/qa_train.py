@@ -242,8 +242,8 @@ def write_calibration(snapshot: Path, examples: Sequence[Example], start: Path |
 
 
 def tuning(config: QaConfig) -> QaConfig:
-    """Own corrections alone, on top of the shipped model (or of `start`), at a tenth of the rate."""
-    return config.model_copy(update={"stages": (), "start": config.start or Path("qa"), "rate": config.rate / 10})
+    """Own corrections alone, on top of the shipped model of that name, at a third of the rate."""
+    return config.model_copy(update={"stages": (), "start": Path(config.name), "rate": config.rate / 3})
 
 
 def _schedule(progress: float, config: QaConfig) -> float:
