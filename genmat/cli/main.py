@@ -22,10 +22,12 @@ from genmat.cli import (
     doctor,
     evaluate,
     explore,
+    export,
     extract,
     generate,
     order,
     predict,
+    push,
     report,
     scan,
     screen,
@@ -48,6 +50,8 @@ app.command()(order.order)
 app.command()(train.train)
 app.command()(extract.extract)
 app.command()(report.report)
+app.command()(export.export)
+app.command()(push.push)
 app.command()(doctor.doctor)
 app.add_typer(predict.app, name="predict")
 app.add_typer(data.app, name="data")
