@@ -7,7 +7,7 @@ const PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9
 // viridis without its end that vanishes on the ground: lightness alone tells more from less
 const SCALES = { light: ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0b92a"],
   dark: ["#5b6fd8", "#3f93c4", "#2fb3a0", "#6cc55a", "#b7d33c", "#fde725"] };
-const LABEL_PIXELS = 6.6; // width of a letter of a name, with its share of space
+const LABEL_PIXELS = { broad: 6.2, named: 8 }; // width of a letter of a name
 const state = { color: data.color, picked: null, found: null, theme: "light" };
 const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -93,7 +93,7 @@ function drawLegend() {
     const unknown = c.values.slice(0, data.known).filter((v) => v === null).length;
     $("legend").replaceChildren(
       el("div", { class: "scale", style: `background: linear-gradient(90deg, ${SCALES[state.theme].join(", ")})` }),
-      el("div", { class: "ends quiet" }, el("span", {}, `${ends[0]} or less`), el("span", {}, `${ends[1]} or more`)),
+      el("div", { class: "ends quiet" }, el("span", {}, `≤ ${ends[0]}`), el("span", {}, `≥ ${ends[1]}`)),
       unknown ? el("p", { class: "quiet" }, `${count(unknown)} without a value are grey.`) : "");
     return;
   }
@@ -114,7 +114,7 @@ function traces() {
   const kind = hasGl ? "scattergl" : "scatter";
   const known = { type: kind, mode: "markers", x: data.x.slice(0, drawn), y: data.y.slice(0, drawn), hoverinfo: "none",
     marker: { size: drawn > 15000 ? 3.5 : drawn > 4000 ? 5 : 7, color: colors(), opacity: 0.85 } };
-  const stars = { type: "scatter", mode: "markers", x: data.x.slice(data.known), y: data.y.slice(data.known), hoverinfo: "none",
+  const stars = { type: kind, mode: "markers", x: data.x.slice(data.known), y: data.y.slice(data.known), hoverinfo: "none",
     marker: { size: 15, symbol: "star", color: token("--ink"), line: { width: 1.2, color: token("--card") } } };
   return data.known < total ? [known, stars] : [known];
 }
@@ -141,7 +141,7 @@ function names(layout) {
     const broad = !data.clusters[k].endsWith(")"); // a named prototype has its key behind
     const text = data.clusters[k].replace(/ (\(|of ).*/, "");
     const [px, py] = [(data.x[i] - x0) / (x1 - x0) * box.width, (data.y[i] - y0) / (y1 - y0) * box.height];
-    const half = text.length * LABEL_PIXELS / 2 + 6;
+    const half = text.length * LABEL_PIXELS[broad ? "broad" : "named"] / 2 + 6;
     const inside = px > half && px < box.width - half && py > 14 && py < box.height - 14;
     if (!inside || taken.some(([x, y, w]) => Math.abs(x - px) < w + half + 10 && Math.abs(y - py) < 26)) continue;
     taken.push([px, py, half]);
