@@ -41,6 +41,7 @@ def discover(
     disorder_prior: opt.DisorderPrior = None,
     disordered: opt.Disordered = None,
     papers: opt.Papers = None,
+    map: opt.Map = None,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,
@@ -69,12 +70,9 @@ def discover(
         seed,
     )
     where = (processes(workers, ray), seed, python, ray, second, second_python, phonons)
-    screening = Screening(
-        *(potential, reference, known, fmax, max_steps, *where),
-        disorder_prior=disorder_prior,
-        disordered=disordered,
-        papers=papers,
-    )
+    told = {"disorder_prior": disorder_prior, "disordered": disordered, "papers": papers}
+    told["map"] = str(map) if map else None
+    screening = Screening(potential, reference, known, fmax, max_steps, *where, **told)
     note(f"generating {n} crystals, relaxing {relax} of them with {potential}; results go to {out}")
     with progress() as shown:
         outcome = run_discover(prompt, relax, out, screening, fresh=fresh, command=typed(), progress=shown)

@@ -8,6 +8,7 @@ $("theme").onclick = () => {
 initViewer();
 initCards();
 initTable();
+initPage();
 initEvidence();
 whenNear($("plot-hull"), initHulls);
 whenNear($("plot-histogram"), () => { drawHistogram(); themeListeners.push(drawHistogram); });

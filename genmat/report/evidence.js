@@ -18,8 +18,20 @@ function evidenceFacts(row) {
   const found = evidenceOf(row);
   if (!found) return [];
   const count = found.sentences.length;
-  const link = count ? el("a", { href: `#evidence-${row.index}` }, `${count} ${count === 1 ? "sentence" : "sentences"}`) : "";
-  return [fact("Already synthesised?", synthesisText(found), count ? ", " : "", link)];
+  return [fact("Already synthesised?", synthesisText(found), count ? `, ${count} ${count === 1 ? "sentence" : "sentences"}` : "")];
+}
+
+/** The sentences by how near their material is to the candidate. */
+const quotations = (row) => RELATIONS.flatMap((relation) => {
+  const items = evidenceOf(row).sentences.filter((item) => item.relation === relation);
+  return items.length ? [el("h3", {}, RELATION_NAMES[relation]), el("ul", { class: "evidence" }, items.map(evidenceItem))] : [];
+});
+
+/** The panel of a candidate's page, or null where no papers were asked. */
+function evidencePanel(row) {
+  const found = evidenceOf(row);
+  return found ? el("section", { class: "panel", "aria-labelledby": "sheet-evidence-title" },
+    el("h2", { id: "sheet-evidence-title" }, "What papers say"), el("p", {}, `Already synthesised? ${synthesisText(found)}.`), quotations(row)) : null;
 }
 
 /** A sentence with the material and the value marked. */
@@ -56,10 +68,7 @@ function initEvidence() {
     `and report properties of ${known} more; ${told.length} have sentences, their own or a relative's. Papers name compositions, not structures.`;
   const section = (row, i) => el("details", { class: "panel", id: `evidence-${row.index}`, open: i < 5 },
     el("summary", {}, ...formula(row.formula), " ", ...spacegroup(row.spacegroup), `: ${synthesisText(evidenceOf(row))}`),
-    RELATIONS.flatMap((relation) => {
-      const items = evidenceOf(row).sentences.filter((item) => item.relation === relation);
-      return items.length ? [el("h4", {}, RELATION_NAMES[relation]), el("ul", { class: "evidence" }, items.map(evidenceItem))] : [];
-    }));
+    quotations(row));
   const shown = 20;
   $("evidence-list").append(...told.slice(0, shown).map(section));
   if (told.length > shown) {
