@@ -38,7 +38,9 @@ class Judge(Protocol):
     """Adds to what the rules say of a value and a material: `mention` is of the value's sentence or, where `before` is
     given, of that text, which the sentence follows after a space."""
 
-    def points(self, sentence: Sentence, value: Quantity, mention: Mention, before: str = "") -> Points: ...
+    def points(self, sentence: Sentence, value: Quantity, mention: Mention, before: str = "") -> Points:
+        """What speaks for the pair beyond the rules."""
+        ...
 
     @property
     def value_threshold(self) -> float:
