@@ -90,6 +90,7 @@ def screen(
     phonons: int = 0,
     disorder_prior: float | None = None,
     disordered: str | Path | None = None,
+    papers: str | Path | None = None,
     map: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Candidate]:
@@ -112,6 +113,7 @@ def screen(
         phonons: vibrations of so many of the best (`genmat.screening.vibrations`).
         disorder_prior: share of disordered materials expected among such formulas; None = as trained.
         disordered: file of known disordered phases; what only orders one gets its id as ``disordered_parent``.
+        papers: papers, an index of them or records of them; what they say is in ``evidence`` and ``synthesised``.
         map: folder of `genmat explore build`; candidates are told their ``nearest`` known materials.
         progress: called with (stage, done, all).
 
@@ -124,7 +126,7 @@ def screen(
     from genmat.cli.pipelines import run_screen
 
     source = structures if isinstance(structures, (str, Path)) else _candidates(structures)
-    engines = (python, ray, second, second_python, phonons, disorder_prior, disordered, map)
+    engines = (python, ray, second, second_python, phonons, disorder_prior, disordered, papers, map)
     screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, engines)
     return _finish(lambda folder: run_screen(_path(source), folder, screening, progress=progress), out)
 
@@ -161,6 +163,7 @@ def discover(
     phonons: int = 0,
     disorder_prior: float | None = None,
     disordered: str | Path | None = None,
+    papers: str | Path | None = None,
     map: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Candidate]:
@@ -178,7 +181,7 @@ def discover(
     chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
     asked = (max_atoms, min_atoms, e_above_hull, gap, temperature, geometry_temperature, top_p, seed)
     prompt = Prompt(n, *chemistry, str(model), *asked)
-    engines = (python, ray, second, second_python, phonons, disorder_prior, disordered, map)
+    engines = (python, ray, second, second_python, phonons, disorder_prior, disordered, papers, map)
     screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, engines)
     return _finish(lambda folder: run_discover(prompt, relax, folder, screening, progress=progress), out)
 
@@ -212,15 +215,15 @@ def _screening(
     max_steps: int,
     workers: int | None,
     seed: int,
-    engines: tuple[Any, str | None, str | None, Any, int, float | None, Any, Any],
+    engines: tuple[Any, str | None, str | None, Any, int, float | None, Any, Any, Any],
 ) -> Screening:
     from genmat.cli.settings import Screening, processes
 
-    python, ray, second, second_python, phonons, prior, disordered, map = engines
-    paths = (reference, known, python, second_python, disordered, map)
-    source, phases, interpreter, other, parents, known_map = (None if path is None else str(path) for path in paths)
+    python, ray, second, second_python, phonons, prior, disordered, papers, map = engines
+    paths = (reference, known, python, second_python, disordered, papers, map)
+    source, phases, interpreter, other, parents, read, near = (None if path is None else str(path) for path in paths)
     where = (processes(workers, ray), seed, interpreter, ray, second, other, phonons)
-    told = {"disorder_prior": prior, "disordered": parents, "map": known_map}
+    told = {"disorder_prior": prior, "disordered": parents, "papers": read, "map": near}
     return Screening(potential, source, phases, fmax, max_steps, *where, **told)
 
 

@@ -37,6 +37,7 @@ COLUMNS = {
     "doubt": None,
     "duplicate_of": None,
     "known_as": None,
+    "synthesised": None,
     "nearest": None,
     "nearest_distance": 3,
     "decomposition": None,

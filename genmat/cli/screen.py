@@ -28,6 +28,7 @@ def screen(
     max_steps: opt.MaxSteps = 200,
     disorder_prior: opt.DisorderPrior = None,
     disordered: opt.Disordered = None,
+    papers: opt.Papers = None,
     map: opt.Map = None,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
@@ -40,7 +41,8 @@ def screen(
     from genmat.cli.summary import conclude, typed
 
     where = (processes(workers, ray), seed, python, ray, second, second_python, phonons)
-    told = {"disorder_prior": disorder_prior, "disordered": disordered, "map": str(map) if map else None}
+    told = {"disorder_prior": disorder_prior, "disordered": disordered, "papers": papers}
+    told["map"] = str(map) if map else None
     screening = Screening(potential, reference, known, fmax, max_steps, *where, **told)
     with progress() as shown:
         outcome = run_screen(path, out, screening, fresh=fresh, command=typed(), progress=shown)
