@@ -130,12 +130,10 @@ def blocks(known: MaterialsMap, n: int, seed: int) -> None:
     split, kinds = known.table.split.to_numpy(), known.table.prototype.to_numpy()
     small = (known.table.n_atoms <= 20).to_numpy()
     base = random.permutation(np.flatnonzero((split == "train") & small))[:n]
-    test = random.permutation(np.flatnonzero((split == "test") & small))[: n // 10]
-    queries = test[np.isin(kinds[test], kinds[base])]
+    held = random.permutation(np.flatnonzero((split == "val") & small))[: n // 10]  # chosen here, judged on test
+    queries = held[np.isin(kinds[held], kinds[base])]
     rows = np.concatenate([base, queries])
-    print(
-        f"prototype part behind each block; {len(queries):,} test materials among {len(base):,} of the training split"
-    )
+    print(f"prototype part behind each block; {len(queries):,} val materials among {len(base):,} of the training split")
     for number in range(5):
         embed.BLOCKS = number
         made = embed.Embedder(MODELS / "crystal-gpt", MODELS / "composition")

@@ -103,7 +103,7 @@ def test_page_in_a_browser(page_file):
         assert page.evaluate("document.getElementById('card').innerText").startswith("Close\nBaTiO")
         assert "1 found" in page.evaluate("document.getElementById('found').textContent")
         page.evaluate("(() => { const s = document.getElementById('color'); s.value = 'n_atoms'; s.onchange(); })()")
-        assert page.evaluate("document.querySelector('#legend .ends').innerText").split() == ["2", "6"]
+        assert page.evaluate("document.querySelector('#legend .ends').innerText").split() == ["≤", "2", "≥", "6"]
         page.evaluate("document.getElementById('theme').click()")
         assert page.evaluate("document.documentElement.dataset.theme") == "dark"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
