@@ -104,7 +104,7 @@ def test_says_notices() -> None:
 
 def test_every_reason_is_a_reason() -> None:
     reasons = [why for page in PAGES for *_, why in blocks(page) if why]
-    assert all(re.match(r"needs |installs|relaxes |takes ", why) for why in reasons), reasons
+    assert all(re.match(r"needs |installs|relaxes |takes |serves ", why) for why in reasons), reasons
 
 
 def test_pictures_of_the_language_are_the_languages() -> None:

@@ -1,4 +1,4 @@
-"""The worked example in docs/literature.md: its commands run, and print what it says they print."""
+"""The worked example in docs/literature.md, beyond what it prints (tests/test_docs.py): report, resume, real papers."""
 
 from __future__ import annotations
 
@@ -31,26 +31,6 @@ def commands(root: Path, start: str) -> list[tuple[list[str], str]]:
             if command.startswith(start):
                 found.append((shlex.split(command), printed))
     return found
-
-
-def squeezed(text: str) -> str:
-    """Without the blanks at line ends, and scores to one decimal: processors differ in the last bits."""
-    text = "\n".join(line.rstrip() for line in text.splitlines()).strip()
-    return re.sub(r"^(0\.\d)\d", r"\1", text, flags=re.MULTILINE)
-
-
-@pytest.mark.parametrize("start", ["extract docs", "literature"])
-def test_prints_what_it_says(
-    root: Path, work: Path, start: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(work)
-    monkeypatch.setenv("COLUMNS", "200")
-    found = commands(root, start)
-    assert len(found) == 2
-    for arguments, printed in found:
-        assert run(arguments) == 0
-        told = capsys.readouterr()
-        assert squeezed(printed) in squeezed(f"{told.out}\n{told.err}"), arguments
 
 
 def test_evidence_in_the_report(root: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
