@@ -18,8 +18,6 @@ from genmat.errors import GenmatError
 from genmat.literature.quantities import find_quantities
 
 Example = dict[str, Any]
-MIN_WORDS, MAX_WORDS = 30, 80
-"""Words of a crop: short windows cost less and leave more examples to a budget of time."""
 
 
 def read_examples(path: Path) -> list[Example]:
@@ -123,10 +121,10 @@ def _unique(answers: list[list[Any]]) -> list[list[Any]]:
     return [list(answer) for answer in dict.fromkeys(map(tuple, answers))]
 
 
-def cropped(example: Example, rng: random.Random) -> Example:
-    """A window of words around the commonest answer (or anywhere), at a random place; answers outside are dropped."""
+def cropped(example: Example, words: tuple[int, int], rng: random.Random) -> Example:
+    """A window of `words` (fewest, most) words around the commonest answer (or anywhere), at a random place; answers outside are dropped."""
     context = example["context"]
-    length = 6 * rng.randint(MIN_WORDS, MAX_WORDS)  # characters: English has about six to a word and its space
+    length = 6 * rng.randint(*words)  # characters: English has about six to a word and its space
     if len(context) <= 1.15 * length:
         return example
     start, end = 0, 0
