@@ -23,15 +23,14 @@ Question = tuple[str, str]
 
 @dataclass(frozen=True)
 class Weights:
-    """Points for an answer that agrees, one that names something else, and none, each times its confidence; a constant
-    added to every pair that was asked about, and the points a value needs before it is asked about."""
+    """Points for an answer that agrees, one that names something else, and none, each times its confidence, and a
+    constant for every pair that was asked about. Set on sentences and paragraphs of no test set (RESULTS.md)."""
 
     material: float = 3.0
     other_material: float = -3.0
     value: float = 2.0
     other_value: float = -2.0
     constant: float = -1.0
-    value_threshold: float = -1.0
 
 
 @dataclass
@@ -42,11 +41,6 @@ class Interview:
     prop: Property
     weights: Weights = Weights()
     answers: dict[Question, Answer | None] = field(default_factory=dict)
-
-    @property
-    def value_threshold(self) -> float:
-        """Value points from which on a value is asked about."""
-        return self.weights.value_threshold
 
     def points(self, sentence: Sentence, value: Quantity, mention: Mention, before: str = "") -> Points:
         """What the answers say of a value of `sentence` and a material of it, or of the text `before` it."""
