@@ -111,8 +111,10 @@ def load_reader(path: str | Path) -> Reader:
     model, tokenizer = base_model()
     add_difference(model, adapter)
     settings = adapter.with_name("reader.json")
-    weights = json.loads(settings.read_text())["calibration"] if settings.is_file() else (0.0, 1.0, 0.0)
-    return Reader(model.eval(), tokenizer, tuple(weights))
+    if not settings.is_file():
+        return Reader(model.eval(), tokenizer)
+    constant, slope, spread = json.loads(settings.read_text())["calibration"]
+    return Reader(model.eval(), tokenizer, (constant, slope, spread))
 
 
 def export(path: str | Path, out: Path) -> None:

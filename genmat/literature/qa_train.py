@@ -66,7 +66,7 @@ class QaConfig(BaseModel):
     name: str = Field("qa", pattern=r"^[a-z0-9][a-z0-9.-]*$")
     seed: int = 0
     data: Path = Path("../shared/data/literature")
-    model: QaModelConfig = QaModelConfig()
+    model: QaModelConfig = QaModelConfig.model_construct()
     stages: tuple[Stage, ...] = ()
     add: tuple[Path, ...] = ()
     add_epochs: float = Field(3.0, gt=0)
@@ -87,7 +87,7 @@ def plan(config: QaConfig, tokenizer: Any) -> list[list[Example]]:
     rng = random.Random(config.seed)
     batches: list[list[Example]] = []
     own = {str(path.absolute()): config.add_epochs for path in config.add}
-    for stage in (*config.stages, Stage(files=own)):
+    for stage in (*config.stages, Stage.model_construct(files=own)):
         chosen: list[Example] = []
         for name, epochs in stage.files.items():
             examples = read_examples(config.data / name)
