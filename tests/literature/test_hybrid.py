@@ -34,7 +34,7 @@ def reader():
 
 
 def test_the_shipped_model_answers_and_refuses(reader) -> None:
-    context = "The direct band gap of CsPbBr3 is 2.36 eV, that of CsPbI3 1.73 eV. Films were annealed for 10 min."
+    context = "The direct band gap of CsPbBr3 is 2.36 eV, that of CsPbI3 is 1.73 eV. Films were annealed for 10 min."
     questions = [
         ("What is the band gap of CsPbI3?", "1.73 eV"),
         ("What is the band gap of CsPbBr3?", "2.36 eV"),
@@ -56,7 +56,7 @@ def test_every_question_is_asked_once(reader) -> None:
     find_pairs(document, GAP, judge=interview)
     assert all(found is None for found in interview.answers.values())
     questions = {question for question, _ in interview.answers}
-    assert {"What is the band gap of MAPbI3?", "Which material has a band gap of 1590 meV?"} <= questions
+    assert questions == {f"Which material has a band gap of {gap}?" for gap in ("1.42 eV", "1.5 eV", "1590 meV")}
     interview.ask()
     asked_before = dict(interview.answers)
     find_pairs(document, GAP, judge=interview)
