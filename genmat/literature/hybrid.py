@@ -1,8 +1,8 @@
 """Grammar and question answering together: the grammar lists what may belong together, the model is asked about it.
 
 For every value of a sentence one question is asked: which material has it. The answer is one more rule that gives or
-takes points, beside those of `rules`. (Forward questions, how much a material has, added nothing on sentences of no test
-set, and taking "no answer" for a no cost more records than it removed wrong ones.)
+takes points, beside those of `rules`. (Forward questions, how much a material has, added nothing on sentences of no
+test set, and taking "no answer" for a no cost more records than it removed wrong ones.)
 """
 
 from __future__ import annotations
