@@ -25,11 +25,12 @@ from pathlib import Path
 from genmat.literature.documents import Document
 from genmat.literature.hybrid import asked_pairs
 from genmat.literature.materials import find_materials
-from genmat.literature.pairing import LOOK_BACK, find_pairs
+from genmat.literature.pairing import LOOK_BACK, Pair, find_pairs
 from genmat.literature.properties import Property, load_property
 from genmat.literature.qa import Reader, answer, load_reader
 from genmat.literature.quantities import find_quantities
 from genmat.literature.readers import read_paper, read_string
+from genmat.literature.table_pairs import find_table_pairs
 from genmat.literature.text import plain
 
 OMITTED = Path(__file__).with_name("omitted_records.json")
@@ -130,11 +131,16 @@ def predicted(document: Document, prop: Property, reader: Reader | None, look_ba
     items: dict[tuple, Item] = {}
     pairs = asked_pairs(document, prop, reader, look_back) if reader else find_pairs(document, prop, look_back)
     for pair in pairs:
-        numbers = {pair.value.value} | ({pair.value.value_max} if pair.value.value_max is not None else set())
-        optional = {pair.value.uncertainty} if pair.value.uncertainty is not None else set()
-        names = tuple(name for name in (pair.material.name, pair.material.series) if name)
-        items[pair.material.key, frozenset(numbers)] = Item(names, frozenset(numbers), frozenset(optional))
+        said = _item(pair)
+        items[pair.material.key, said.numbers] = said
     return list(items.values())
+
+
+def _item(pair: Pair) -> Item:
+    numbers = {pair.value.value} | ({pair.value.value_max} if pair.value.value_max is not None else set())
+    optional = {pair.value.uncertainty} if pair.value.uncertainty is not None else set()
+    names = tuple(name for name in (pair.material.name, pair.material.series) if name)
+    return Item(names, frozenset(numbers), frozenset(optional))
 
 
 def answered(text: str, prop: Property, reader: Reader) -> list[Item]:
@@ -197,11 +203,16 @@ def papers(folder: Path, prop: Property, reader: Reader | None) -> dict[str, dic
     for row in rows:
         gold.setdefault(row["index"], []).append(item(row["material_aliases"], f"{row['value']} eV", prop))
     figures = {}
-    for name, asked in {"grammar": None, **({"hybrid": reader} if reader else {})}.items():
+    systems = {"grammar": None, "grammar, tables too": None, **({"hybrid, tables too": reader} if reader else {})}
+    for name, asked in systems.items():
         own, start, paths = Score(), time.process_time(), sorted((folder / "texts").iterdir())
         for path in paths:
             wanted = _unique(gold.get(int(path.name.split("_")[0]), []))
-            own.add(predicted(read_paper(path), prop, asked), wanted, pairs=True)
+            document = read_paper(path)
+            said = predicted(document, prop, asked)
+            if "tables" in name:
+                said = _unique([*said, *map(_item, find_table_pairs(document, prop))])
+            own.add(said, wanted, pairs=True)
         seconds = time.process_time() - start
         rate = round(len(paths) / seconds, 1)
         figures[name] = own.figures | {"papers": len(paths), "papers_per_cpu_second": rate}

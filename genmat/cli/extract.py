@@ -33,6 +33,7 @@ def extract(
     """Read property values and their materials from papers, each with its sentence. Kill it: it resumes."""
     from genmat.cli.console import emit, note, progress
     from genmat.literature.batch import extract_batch
+    from genmat.literature.check import write_check
     from genmat.literature.properties import load_property
     from genmat.literature.readers import find_papers
     from genmat.literature.records import by_material, check_ending, compared, of_material, write_records, write_rows
@@ -51,6 +52,7 @@ def extract(
     materials = by_material(records)
     table = out.with_name(f"{out.stem}_materials{out.suffix}")
     write_rows(materials, tuple(materials[0]) if materials else ("material",), table)
+    page = write_check(records, {prop.name: prop for prop in properties}, out.with_name(f"{out.stem}_check.html"))
     for name, reason in outcome.failures[:5]:
         note(f"{name}: {reason}")
     if len(outcome.failures) > 5:
@@ -64,11 +66,13 @@ def extract(
                 "records": len(records),
                 "materials": materials,
                 "out": str(out),
+                "check": str(page),
             }
         )
     else:
         _show(materials)
         note(f"{len(records)} records of {len(materials)} materials from {outcome.documents} documents: {out}, {table}")
+        note(f"to check and correct them by hand, open {page}")
 
 
 def _reader(name: str) -> Any:

@@ -18,7 +18,7 @@ from genmat.literature.records import Record, extract_records
 if TYPE_CHECKING:
     from genmat.literature.qa import Reader
 
-VERSION = 1
+VERSION = 2
 """Of the journal; raised when the extraction changes what it finds."""
 
 
@@ -50,17 +50,17 @@ def extract_batch(
     """
     files = find_papers(papers)
     root = papers if papers.is_dir() else papers.parent
-    settings = _settings(properties, model)
+    settings = settings_of(properties, model)
     if fresh:
         journal.unlink(missing_ok=True)
-    done = _read_journal(journal, settings)
+    done = read_journal(journal, settings)
     resumed = 0
-    with _appending(journal, settings) as file:
+    with appending(journal, settings) as file:
         for count, path in enumerate(files):
             if progress is not None:
                 progress("extract", count, len(files))
             name = path.relative_to(root).as_posix()
-            state = _state(path)
+            state = file_state(path)
             if name in done and done[name]["state"] == state:
                 resumed += 1
                 continue
@@ -94,7 +94,7 @@ def _documents(path: Path, name: str) -> Iterator[Any]:
     yield from read_papers(path, name)
 
 
-def _state(path: Path) -> list[int]:
+def file_state(path: Path) -> list[int]:
     """Size and time of a file: what tells that it is the one that was read."""
     try:
         found = path.stat()
@@ -103,12 +103,13 @@ def _state(path: Path) -> list[int]:
     return [found.st_size, found.st_mtime_ns]
 
 
-def _settings(properties: Sequence[Property], model: str = "") -> str:
+def settings_of(properties: Sequence[Property], model: str = "") -> str:
+    """What a journal was written with: version, properties and the model asked."""
     text = json.dumps([VERSION, [repr(prop) for prop in properties], *([model] if model else [])])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _read_journal(journal: Path, settings: str) -> dict[str, dict[str, Any]]:
+def read_journal(journal: Path, settings: str) -> dict[str, dict[str, Any]]:
     """Finished files; a last line cut by a kill is dropped.
 
     Raises:
@@ -130,7 +131,7 @@ def _read_journal(journal: Path, settings: str) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def _appending(journal: Path, settings: str) -> Any:
+def appending(journal: Path, settings: str) -> Any:
     """The journal opened for appending, on a line of its own."""
     journal.parent.mkdir(parents=True, exist_ok=True)
     file = journal.open("ab+")

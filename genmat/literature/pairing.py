@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 from genmat.literature.documents import Block, Document
@@ -37,7 +38,9 @@ class Judge(Protocol):
     """Adds to what the rules say of a value and a material: `mention` is of the value's sentence or, where `before` is
     given, of that text, which the sentence follows after a space."""
 
-    def points(self, sentence: Sentence, value: Quantity, mention: Mention, before: str = "") -> Points: ...
+    def points(self, sentence: Sentence, value: Quantity, mention: Mention, before: str = "") -> Points:
+        """What speaks for the pair beyond the rules."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,10 @@ def find_pairs(
     document: Document, prop: Property, look_back: int = LOOK_BACK, judge: Judge | None = None
 ) -> list[Pair]:
     """All (material, value) pairs of a property in a document; `look_back` 0 wants both in one sentence."""
-    passages = [
-        _Passage(block, cleaned := plain(document.text(block)), sentences(cleaned.text))
-        for block in document.blocks
-        if block.kind in READ_KINDS
-    ]
+    passages = _passages(document)
     if not any(prop.trigger.search(passage.plain.text) for passage in passages):
         return []
-    definitions = _definitions(passages)
+    definitions = abbreviations(document)
     subject = _subject(passages, definitions)
     pairs: list[Pair] = []
     for passage in passages:
@@ -88,9 +87,20 @@ def find_pairs(
     return pairs
 
 
-def _definitions(passages: Sequence[_Passage]) -> dict[str, Material]:
+@lru_cache(maxsize=1)  # one property after the other is looked for in the same document
+def _passages(document: Document) -> list[_Passage]:
+    return [
+        _Passage(block, cleaned := plain(document.text(block)), sentences(cleaned.text))
+        for block in document.blocks
+        if block.kind in READ_KINDS
+    ]
+
+
+@lru_cache(maxsize=1)
+def abbreviations(document: Document) -> dict[str, Material]:
+    """The abbreviations a paper introduces itself."""
     found: dict[str, Material] = {}
-    for passage in passages:
+    for passage in _passages(document):
         for first, last in passage.spans:
             text = passage.plain.text[first:last]
             if "(" in text and re.search(r"[(\[][^()]{0,30}[A-Z]{2}|[A-Z]{2}[^\s]*\s?\(", text):

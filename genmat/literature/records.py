@@ -17,6 +17,7 @@ from genmat.literature.formulas import parse_formula
 from genmat.literature.materials import find_materials
 from genmat.literature.pairing import Pair, find_pairs
 from genmat.literature.properties import Property
+from genmat.literature.table_pairs import find_table_pairs
 
 if TYPE_CHECKING:
     from genmat.literature.qa import Reader
@@ -70,7 +71,8 @@ def extract_records(document: Document, prop: Property, reader: Reader | None = 
     if reader is not None:
         from genmat.literature.hybrid import asked_pairs  # torch only where it is needed
     best: dict[tuple[str, float, float | None], Record] = {}
-    for pair in asked_pairs(document, prop, reader) if reader else find_pairs(document, prop):
+    pairs = asked_pairs(document, prop, reader) if reader else find_pairs(document, prop)
+    for pair in (*pairs, *find_table_pairs(document, prop)):
         record = _record(pair, prop, document)
         identity = (record.key, record.value, record.value_max)
         if identity not in best or record.confidence > best[identity].confidence:

@@ -74,7 +74,7 @@ def test_spans_point_at_the_value(tmp_path: Path, name: str, content: bytes | st
         page = document.pages[record.page - 1]
         assert page[record.start : record.end] == record.raw and record.raw.startswith(f"{record.value:g}")
         assert record.raw in page[record.sentence_start : record.sentence_end]
-        assert record.value not in (1.42, 1.1), "a value of the reference list"
+        assert record.part == "table" or record.value not in (1.42, 1.1), "a value of the reference list"
 
 
 def test_a_property_of_ones_own(tmp_path: Path) -> None:
