@@ -86,6 +86,7 @@ def base_model(start: str | Path | None = None) -> tuple[Any, Any]:
         reader = load_reader(start)
         return reader.model, reader.tokenizer
     logging.set_verbosity_error()  # the report that the head is new
+    logging.disable_progress_bar()
     path = encoder_path()
     options = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     return AutoModelForQuestionAnswering.from_pretrained(path, **options), AutoTokenizer.from_pretrained(path)
