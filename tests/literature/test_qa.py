@@ -110,10 +110,10 @@ def test_questions_of_a_band_gap_go_both_ways() -> None:
 def test_crops_keep_an_answer_at_its_place() -> None:
     rng = random.Random(0)
     for asked in (example("GaAs", "1.42", CONTEXT), example("ZnO", "3.37", CONTEXT)):
-        crops = [cropped(asked, rng) for _ in range(50)]
+        crops = [cropped(asked, (30, 80), rng) for _ in range(50)]
         assert all(stands(crop) and crop["answers"] and len(crop["context"]) < 700 for crop in crops)
         assert len({crop["context"] for crop in crops}) > 5
-    without = cropped({"context": CONTEXT, "question": "?", "answers": []}, rng)
+    without = cropped({"context": CONTEXT, "question": "?", "answers": []}, (30, 80), rng)
     assert without["context"] in CONTEXT and not without["answers"] and len(without["context"]) < 700
 
 
