@@ -27,7 +27,7 @@ def symmetry(
     model: ReaderModel = None,
     json: opt.Json = False,
 ) -> None:
-    """Space group and crystal system, likeliest first, with probabilities."""
+    """Space group, crystal system and anonymous prototype, likeliest first, with probabilities."""
 
     def rows(reader: Any, compositions: list) -> list[dict[str, Any]]:
         from genmat.data.composition_predict import symmetry_rows
@@ -37,7 +37,8 @@ def symmetry(
     def line(row: dict[str, Any]) -> str:
         groups = ", ".join(f"{g['number']} {g['probability']:.2f}" for g in row["spacegroups"])
         system = row["crystal_systems"][0]
-        return f"{row['formula']}: {groups}; {system['name']} {system['probability']:.2f}"
+        shapes = ", ".join(f"{p['key']} {p['probability']:.2f}" for p in row["prototypes"]) or "none known"
+        return f"{row['formula']}: {groups}; {system['name']} {system['probability']:.2f}; {shapes}"
 
     _run("composition", model, formulas, file, rows, line, json)
 

@@ -163,8 +163,10 @@ def tasks_of(table: CompositionTable) -> dict[str, dict]:
         low, middle, high = np.nanquantile(values, [0.16, 0.5, 0.84])
         return {"mean": float(middle), "std": float(high - low) / 2, "log": log}
 
+    known = {"prototype": {"kind": "classes", "labels": list(table.prototypes), "spread": True, "weight": 0.5}}
     return {
         "spacegroup": {"kind": "classes", "labels": list(range(1, 231)), "spread": True, "weight": 1.0},
+        **(known if table.prototypes else {}),
         "formula_units": {"kind": "classes", "labels": list(FORMULA_UNITS), "weight": 0.2},
         "formation_energy": {"kind": "number", **scaled("formation_energy"), "weight": 0.5},
         "band_gap": {"kind": "number", **scaled("band_gap"), "weight": 0.25},
@@ -224,7 +226,7 @@ def fit(
         resume: continue from the last checkpoint in `out`; the result is that of an undisturbed run.
 
     Returns:
-        The model with averaged weights, in evaluation mode, and `cpu_hours`, `steps`, `parameters`.
+        The model with averaged weights that 16 bits can hold, in evaluation mode, and `cpu_hours`, `steps`, `parameters`.
     """
     torch.set_num_threads(config.threads)
     model = build_composition_model(config, tasks, start)
@@ -243,7 +245,16 @@ def fit(
         callbacks=[Epochs(), average],
     )
     trainer.optimiser, trainer.counts = config.optimiser, (table.numbers[rows] > 0).sum(1)
-    return model, run_averaged(trainer, average, out, resume)
+    run = run_averaged(trainer, average, out, resume)
+    round_weights(model)
+    return model, run
+
+
+@torch.no_grad()
+def round_weights(model: torch.nn.Module) -> None:
+    """Give all weights the values that 16 bits can hold: what is scored is what is written."""
+    for weight in model.state_dict().values():
+        weight.copy_(weight.half())
 
 
 def run_averaged(trainer: TableTrainer, average: AveragedWeights, out: Path, resume: bool) -> dict[str, Any]:
@@ -266,9 +277,10 @@ def run_averaged(trainer: TableTrainer, average: AveragedWeights, out: Path, res
 
 
 def save_model(model: CompositionModel, folder: Path, figures: dict[str, Any]) -> None:
-    """Write weights, configuration and code, so that the folder runs with `trust_remote_code` alone, and figures."""
+    """Write weights (16 bits), configuration and code, so that the folder runs with `trust_remote_code` alone, and
+    figures; the configuration says that the weights are read into 32 bits."""
     import genmat.modeling.auto  # noqa: F401  # registers the classes: their code becomes part of the snapshot
 
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, state_dict={name: weight.half() for name, weight in model.state_dict().items()})
     (folder / "figures.json").write_text(json.dumps(figures, indent=1, default=float))

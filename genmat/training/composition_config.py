@@ -10,13 +10,14 @@ from genmat.errors import did_you_mean
 from genmat.training.config import OptimiserConfig, Strict
 
 TABLES = ("composition", "disorder", "disorder-type", "disorder-grouped")
-ENCODERS = {"composition_transformer": "transformer", "composition_gru": "gru"}
+ENCODERS = {"composition_transformer": "transformer", "composition_gru": "gru", "composition_both": "both"}
+"""Of each type of model; with `both`, members take turns."""
 
 
 class CompositionModelConfig(Strict):
     """The model: the encoder and the sizes of `CompositionConfig`."""
 
-    type: Literal["composition_transformer", "composition_gru"]
+    type: Literal["composition_transformer", "composition_gru", "composition_both"]
     sizes: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ import pytest
 
 from genmat.cli.main import run
 from genmat.cli.predict import formulas_of
+from genmat.data.composition_structures import stoichiometry
 from genmat.errors import GenmatError
 from genmat.generation.sampler import model_folders
 
@@ -62,6 +63,9 @@ def test_symmetry(capsys) -> None:
     assert len(perovskite["spacegroups"]) == 3
     chances = [g["probability"] for g in perovskite["spacegroups"]]
     assert chances == sorted(chances, reverse=True) and 0 < sum(chances) <= 1
+    assert [row["prototypes"][0]["key"] for row in (salt, perovskite)] == ["225:a_b", "221:a_b_c"]
+    assert all(stoichiometry(p["key"]) == (1, 1, 3) for p in perovskite["prototypes"])
+    assert rows(capsys, "symmetry", "Ba0.5Sr0.5TiO3")[0]["prototypes"] == []  # no ordered crystal has such amounts
 
 
 def test_properties(capsys) -> None:
