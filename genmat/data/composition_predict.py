@@ -13,6 +13,8 @@ from genmat.data.composition_tables import SYSTEMS, TYPES, encode, is_whole, rea
 from genmat.errors import GenmatError
 
 BATCH = 512
+SYMMETRY = ["spacegroup", "prototype", "formula_units"]
+PROPERTIES = ["formation_energy", "band_gap", "is_metal", "volume"]
 
 
 def load_reader(folder: Path) -> Any:
@@ -92,16 +94,21 @@ def read_formulas(formulas: Sequence[str]) -> list[dict[str, float] | GenmatErro
     return found
 
 
-def symmetry_rows(model: Any, compositions: Sequence[dict[str, float]], top: int = 5) -> list[dict[str, Any]]:
+def symmetry_rows(
+    model: Any, compositions: Sequence[dict[str, float]], top: int = 5, members: int | None = None
+) -> list[dict[str, Any]]:
     """Likeliest space groups, crystal systems and anonymous prototypes of compositions.
 
+    Args:
+        members: how many networks of the model are asked, the first ones; default all.
+
     Returns:
-        Per composition `formula`, `spacegroups`, `crystal_systems` and `prototypes` (those of its stoichiometry; what is
-        missing to one is the probability of a rare prototype): lists of the value and its `probability`, likeliest
+        Per composition `formula`, `spacegroups`, `crystal_systems` and `prototypes` (those of its stoichiometry; what
+        is missing to one is the probability of a rare prototype): lists of the value and its `probability`, likeliest
         first; `formula_units`, likeliest number in the primitive cell.
     """
     numbers, amounts = encode(compositions)
-    found = predict(model, numbers, amounts, tasks=["spacegroup", "prototype", "formula_units"])
+    found = predict(model, numbers, amounts, tasks=SYMMETRY, members=members)
     keys = model.config.tasks["prototype"]["labels"]
     shapes = prototype_probabilities(found["prototype"], keys, amounts)[:, :-1]
     chances, systems = np.exp(found["spacegroup"]), system_probabilities(found["spacegroup"])
@@ -119,15 +126,19 @@ def symmetry_rows(model: Any, compositions: Sequence[dict[str, float]], top: int
     return rows
 
 
-def property_rows(model: Any, compositions: Sequence[dict[str, float]]) -> list[dict[str, Any]]:
+def property_rows(
+    model: Any, compositions: Sequence[dict[str, float]], members: int | None = None
+) -> list[dict[str, Any]]:
     """Properties of the most stable crystal of each composition, as DFT (PBE) would have them.
+
+    Args:
+        members: how many networks of the model are asked, the first ones; default all.
 
     Returns:
         Per composition `formula`, `formation_energy_per_atom` (eV/atom), `band_gap` (eV), `metal_probability`,
         `volume_per_atom` (Å³).
     """
-    tasks = ["formation_energy", "band_gap", "is_metal", "volume"]
-    found = predict(model, *encode(compositions), tasks=tasks)
+    found = predict(model, *encode(compositions), tasks=PROPERTIES, members=members)
     metal = 1 / (1 + np.exp(-found["is_metal"]))
     return [
         {
@@ -142,12 +153,13 @@ def property_rows(model: Any, compositions: Sequence[dict[str, float]]) -> list[
 
 
 def disorder_rows(
-    model: Any, compositions: Sequence[dict[str, float]], prior: float | None = None
+    model: Any, compositions: Sequence[dict[str, float]], prior: float | None = None, members: int | None = None
 ) -> list[dict[str, Any]]:
     """Probability and type of disorder.
 
     Args:
         prior: share of disordered compositions among formulas like these, in (0, 1); default the training data's.
+        members: how many networks of the model are asked, the first ones; default all.
 
     Returns:
         Per composition `formula`, `disorder_probability`, `type` (O, S, V or M: the likeliest if more likely disordered
@@ -159,7 +171,7 @@ def disorder_rows(
     """
     if prior is not None and not 0 < prior < 1:
         raise GenmatError(f"prior {prior:g}: not between 0 and 1; give the expected share of disordered compositions")
-    found = predict(model, *encode(compositions), prior=prior)
+    found = predict(model, *encode(compositions), prior=prior, members=members)
     rows = []
     for composition, chance, types in zip(compositions, found["probability"], found["types"], strict=True):
         whole = is_whole(composition)

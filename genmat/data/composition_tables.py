@@ -221,7 +221,9 @@ def _crystals(shared: Path) -> pd.DataFrame:
     crystals = read_structures(shared)
     reduced = {text: read_amounts(text) for text in crystals.formula.unique()}
     atoms = {text: sum(amounts.values()) for text, amounts in reduced.items()}
-    crystals["units"] = [max(1, round(n / atoms[f])) for n, f in zip(crystals.n_primitive, crystals.formula, strict=True)]
+    crystals["units"] = [
+        max(1, round(n / atoms[f])) for n, f in zip(crystals.n_primitive, crystals.formula, strict=True)
+    ]
     crystals["formula"] = [spell(reduced[text]) for text in crystals.formula]
     return crystals.sort_values(["formula", "energy"], kind="stable")
 

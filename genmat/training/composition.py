@@ -226,7 +226,7 @@ def fit(
         resume: continue from the last checkpoint in `out`; the result is that of an undisturbed run.
 
     Returns:
-        The model with averaged weights that 16 bits can hold, in evaluation mode, and `cpu_hours`, `steps`, `parameters`.
+        The model with averaged weights that 16 bits can hold, in evaluation mode; `cpu_hours`, `steps`, `parameters`.
     """
     torch.set_num_threads(config.threads)
     model = build_composition_model(config, tasks, start)

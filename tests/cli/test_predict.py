@@ -83,6 +83,16 @@ def test_a_row_does_not_depend_on_its_company(capsys) -> None:
     assert among["formation_energy_per_atom"] == pytest.approx(alone["formation_energy_per_atom"], abs=1e-4)
 
 
+def test_the_first_network_alone_is_another_opinion(capsys) -> None:
+    for command, model, field in (
+        ("properties", "composition", "band_gap"),
+        ("disorder", "disorder", "disorder_probability"),
+    ):
+        needs(model)
+        all_of_them, first = (rows(capsys, command, "TaCr2O6", *more)[0][field] for more in ([], ["--members", "1"]))
+        assert all_of_them != first and first == pytest.approx(all_of_them, abs=0.5)
+
+
 def test_bad_formulas_in_a_batch_are_rows(capsys, tmp_path) -> None:
     needs("composition")
     path = tmp_path / "list.txt"
