@@ -56,13 +56,13 @@ def train_composition(
         The figures of the run, also in `out/snapshot/figures.json`.
     """
     table = table or load_table(config.table)
-    start = start_folder(config.start) if config.start else None
+    names = [config.start] if isinstance(config.start, str) else config.start or []
     model, run = fit(
         config,
         table,
         tasks_of(table),
         out,
-        start=start,
+        starts=[start_folder(name) for name in names],
         resume=resume,
         track=track,
     )
