@@ -5,10 +5,11 @@
     python benchmarks/disorder_share.py --samples runs/gpt.jsonl --priors 0.25 0.5          # shares alone, no hull
 
 Reads the `values.csv` of any `genmat evaluate generation`, files of samples, and the stored structures of MatterGen and
-PLaID++ (with their own flag S.U.N.), and the test split of the Materials Project table. Of each set: the share of samples that count
-as disordered (corrected probability of 0.5 or more) under every prior, and in brackets the mean probability, which is
-the share expected if the prior is right. S.U.N. at most `--above` eV/atom above the hull, new to the training set.
-For scale the same shares of the disorder test split, apart for formulas ever and never reported disordered.
+PLaID++ (with their own flag S.U.N.), and the test split of the Materials Project table. Of each set: the share of
+samples that count as disordered (corrected probability of 0.5 or more) under every prior, and in brackets the mean
+probability, which is the share expected if the prior is right. S.U.N. at most `--above` eV/atom above the hull, new to
+the training set. For scale the same shares of the disorder test split, apart for formulas ever and never reported
+disordered.
 """
 
 from __future__ import annotations
