@@ -32,6 +32,7 @@ def generate(
     geometry_temperature: float = 0.7,
     top_p: float = 1.0,
     disorder_prior: float | None = None,
+    distinct: bool = False,
     seed: int = 0,
 ) -> list[Candidate]:
     """Generate crystals with a shipped model (or one in a folder).
@@ -51,6 +52,7 @@ def generate(
         geometry_temperature: of lattice and coordinates.
         top_p: share of probability kept of each word's distribution.
         disorder_prior: share of disordered materials expected among such formulas; None = as trained.
+        distinct: draw protostructures without replacement.
         seed: same seed, same candidates.
 
     Returns:
@@ -65,7 +67,7 @@ def generate(
     from genmat.cli.settings import Prompt
 
     chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
-    asked = (max_atoms, min_atoms, e_above_hull, gap, temperature, geometry_temperature, top_p, seed)
+    asked = (max_atoms, min_atoms, e_above_hull, gap, temperature, geometry_temperature, top_p, seed, distinct)
     made = list(generate_candidates(Prompt(n, *chemistry, str(model), *asked)))
     return with_disorder(made, disorder_prior)
 

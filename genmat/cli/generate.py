@@ -30,6 +30,9 @@ def generate(
     geometry_temperature: opt.GeometryTemperature = 0.7,
     top_p: opt.TopP = 1.0,
     disorder_prior: opt.DisorderPrior = None,
+    distinct: Annotated[
+        bool, typer.Option("--distinct", help="Draw without replacement: no protostructure twice.")
+    ] = False,
     only_new: Annotated[bool, typer.Option("--only-new", help="Keep what no table knows, and each once.")] = False,
     seed: opt.Seed = 0,
     json: opt.Json = False,
@@ -60,6 +63,7 @@ def generate(
         geometry_temperature,
         top_p,
         seed,
+        distinct,
     )
     check_prompt(prompt)
     check_target(out)
@@ -68,17 +72,19 @@ def generate(
     with progress() as shown:
         candidates = list(generate_candidates(prompt, shown))
     seconds = time.perf_counter() - start
+    draws = candidates[-1].provenance["index"] + 1
     if only_new:
         candidates = unknown(candidates)
     candidates = with_disorder(candidates, disorder_prior)
     ordered = sum(bool(is_ordered(candidate.results)) for candidate in candidates)
     written = write_structures(candidates, out)
-    distinct = len({c.protostructure.label for c in candidates if c.protostructure is not None})
+    labels = len({c.protostructure.label for c in candidates if c.protostructure is not None})
     if json:
-        counts = {"n": len(candidates), "written": written, "distinct": distinct, "ordered": ordered}
+        counts = {"n": len(candidates), "draws": draws, "written": written, "distinct": labels, "ordered": ordered}
         emit({"out": out, **counts, "seconds": round(seconds, 2)})
     else:
-        note(f"{written} crystals ({distinct} distinct, {ordered} likely ordered) in {seconds:.1f} s: {out}")
+        told = f"{labels} distinct, {ordered} likely ordered; {draws} draws"
+        note(f"{written} crystals ({told}) in {seconds:.1f} s: {out}")
 
 
 def unknown(candidates: list[Candidate]) -> list[Candidate]:

@@ -35,6 +35,7 @@ class Prompt:
         geometry_temperature: of lattice and coordinates.
         top_p: share of probability kept of each word's distribution.
         seed: same seed, same candidates.
+        distinct: draw protostructures without replacement.
     """
 
     n: int = 100
@@ -52,6 +53,7 @@ class Prompt:
     geometry_temperature: float = 0.7
     top_p: float = 1.0
     seed: int = 0
+    distinct: bool = False
 
 
 @dataclass(frozen=True)

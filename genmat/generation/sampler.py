@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from genmat.tokenization.sentence import parse
 from genmat.tokenization.vocabulary import gap_word, hull_word, vocabulary
 
 DEFAULT_MODEL = "crystal-gpt"
-RESPELLINGS = (1, 7)  # of a geometry with coinciding atoms, at once: one in twenty first ones has them
+RESPELLINGS = (1, 7, 24)  # of a geometry with coinciding atoms, at once: one in twenty first ones has them
 DEFAULT_E_ABOVE_HULL = 0.025  # eV/atom; asking for 0 repeats known phases more often
+MOST_DRAWS = 50  # per distinct crystal wanted: a narrow prompt has fewer than were asked for
 
 
 def model_folders() -> dict[str, Path]:
@@ -135,6 +137,7 @@ def generate(
     temperature: float = 1.0,
     geometry_temperature: float = 0.7,
     top_p: float = 1.0,
+    distinct: bool = False,
     seed: int = 0,
     batch_size: int = 1024,
     clock: Clock | None = None,
@@ -157,6 +160,8 @@ def generate(
         temperature: of composition and prototype; below 1 prefers likely words, 0 takes the likeliest.
         geometry_temperature: of lattice and coordinates. Chance there only costs: relaxation decides them anyway.
         top_p: share of probability kept of each word's distribution.
+        distinct: draw protostructures without replacement: what was drawn before is passed over, and the candidates'
+            numbers tell how many draws it took. Fewer than `n` come when `MOST_DRAWS` for each bring no more.
         clock: receives the time spent in model, grammar and drawing.
 
     Raises:
@@ -176,7 +181,20 @@ def generate(
     name = Path(model).name if isinstance(model, str | Path) else loaded.config.model_type.replace("_", "-")
     condition = conditions(e_above_hull, gap)
     options = {"temperature": temperature, "geometry_temperature": geometry_temperature, "top_p": top_p, "seed": seed}
-    return _run(n, loaded, name, grammar, condition, options, batch_size, clock)
+    limit = n * MOST_DRAWS if distinct else n
+    made = _run(limit, loaded, name, grammar, condition, options, batch_size, clock)
+    return islice(_once(made), n) if distinct else made
+
+
+def _once(made: Iterable[Candidate]) -> Iterator[Candidate]:
+    """The first candidate of every protostructure."""
+    seen: set[str] = set()
+    for candidate in made:
+        assert candidate.protostructure is not None
+        label = candidate.protostructure.label
+        if label not in seen:
+            seen.add(label)
+            yield candidate
 
 
 def _run(n, model, name, grammar, condition, options, batch_size, clock) -> Iterator[Candidate]:

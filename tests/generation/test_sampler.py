@@ -49,6 +49,17 @@ def test_batches_and_numbers_do_not_change_candidates(model) -> None:
     assert one != [c.protostructure for c in generate(12, model=model, seed=1)]
 
 
+def test_without_replacement_nothing_comes_twice(model) -> None:
+    """The first of every protostructure, in the order of the draws; of a narrow prompt all there are."""
+    drawn = {"model": model, "elements": "Cl-Na", "max_atoms": 2}
+    once = list(generate(8, distinct=True, **drawn))
+    labels = [c.protostructure.label for c in once]
+    assert len(set(labels)) == len(labels) == 8
+    assert labels == list(dict.fromkeys(c.protostructure.label for c in generate(200, **drawn)))[:8]
+    rock_salt = generate(5, distinct=True, model=model, formula="NaCl", spacegroup=225, max_atoms=2)
+    assert [c.protostructure.label for c in rock_salt] == ["AB_cF8_225_a_b:Cl-Na"]
+
+
 def test_likelihood_is_that_of_the_model(model) -> None:
     grammar, condition = Grammar(formula={"Na": 1, "Cl": 1}), vocabulary().ids["<hull:0.025>"]
     for sentence in decode(model, grammar, range(3), condition=[condition], seed=4):
