@@ -34,6 +34,7 @@ from genmat.data.composition_tables import (
     listed_formulas,
     read_amounts,
 )
+from genmat.errors import GenmatError
 from genmat.generation.sampler import find_model
 from genmat.training.composition_runs import (
     disorder_metrics,
@@ -191,6 +192,8 @@ def disorder(arguments: argparse.Namespace) -> dict[str, Any]:
             "types": type_scores(kinds, labels["type"][known].astype(int)),
             "types_even": type_scores(kinds / np.asarray(type_shares(table)), labels["type"][known].astype(int)),
         }
+    elif arguments.forest:
+        result["forest"] = grown_before(arguments.forest, result)
     result["rule"] = {
         "all": result["model"]["rule"],
         "whole": chance_scores(np.zeros(whole.sum()), true[whole]),
@@ -200,13 +203,25 @@ def disorder(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def grown_before(path: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """The forest's figures of an earlier run on the same split: it knows nothing of the model.
+
+    Parts of another number of formulas are left out: what is unseen depends on the pretraining.
+    """
+    earlier = json.loads(path.read_text())
+    if earlier.get("split") != result["split"]:
+        raise GenmatError(f"{path}: figures of split {earlier.get('split')}, not {result['split']}; grow a forest anew")
+    same = {name for name, part in result["model"].items() if part["n"] == earlier["model"][name]["n"]}
+    return {name: part for name, part in earlier["forest"].items() if name in same}
+
+
 def show_disorder(result: dict[str, Any]) -> None:
     """Print the table."""
     names = ("balanced_accuracy", "auroc", "average_precision", "mcc", "ece")
     print(f"{result['split']:24}" + "".join(f"{name[:12]:>14}" for name in names) + f"{'n':>8}")
     for part in ("all", "whole", "unseen"):
         for who in ("model", "forest", "rule"):
-            if who in result:
+            if part in result.get(who, {}):
                 s = result[who][part]
                 cells = "".join(f"{s[name]:14.3f}" for name in names)
                 print(f"{part + ', ' + who:24}{cells}{s['n']:8d}")
@@ -271,6 +286,9 @@ def main() -> None:
     parser.add_argument("--model", default=None, help="shipped name or folder")
     parser.add_argument("--split", default="disorder", choices=["disorder", "disorder-type", "disorder-grouped"])
     parser.add_argument("--trees", type=int, default=0)
+    parser.add_argument(
+        "--forest", type=Path, help="take the forest's figures from an earlier --json of the same split"
+    )
     parser.add_argument("--n", type=int, default=20000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5, help="of the speed test; the fastest counts")
@@ -283,6 +301,8 @@ def main() -> None:
     words = [arguments.task, f"--model {arguments.model}", f"--trees {arguments.trees}"]
     words += [f"--split {arguments.split}"] if arguments.task == "disorder" else []
     result["command"] = "python benchmarks/composition.py " + " ".join(words)
+    if arguments.forest:  # the command that grew it gives all of this in one go
+        result["command"] = json.loads(arguments.forest.read_text())["command"]
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1))
     if arguments.write:

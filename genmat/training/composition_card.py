@@ -152,7 +152,7 @@ def disorder_table(scores: dict[str, Any]) -> str:
     lines += ["|---" * 8 + "|"]
     for part, text in (("all", "all"), ("whole", "whole amounts only"), ("unseen", "whole, not in pretraining")):
         for who, key in names.items():
-            if key in scores:
+            if part in scores.get(key, {}):
                 s = scores[key][part]
                 cells = " | ".join(
                     f"{s[k]:.3f}" for k in ("balanced_accuracy", "auroc", "average_precision", "mcc", "ece")
