@@ -107,6 +107,8 @@ def symmetry(arguments: argparse.Namespace) -> dict[str, Any]:
             "symmetry": symmetry_scores(chances, table.labels["spacegroup"][rows], systems),
             "prototype": told_prototypes(shapes, right[rows], fits),
         }
+    elif arguments.forest:
+        result["forest"] = grown_before(arguments.forest, result)
     return result
 
 
@@ -152,7 +154,9 @@ def show_symmetry(result: dict[str, Any]) -> None:
             print(f"{name:26}" + "".join(f"{s[k]:8.3f}" for k in (*columns, "system")) + f"{s['n']:8d}")
     print(f"{'anonymous prototype':26}{'top 1':>8}{'top 5':>8}{'top 10':>8}{'common':>8}{'n':>8}")
     for name, scores in who.items():
-        s = scores["prototype"]
+        s = scores.get("prototype")
+        if not s:
+            continue
         print(f"{name:26}" + "".join(f"{s[k]:8.3f}" for k in (*columns, "common")) + f"{s['n']:8d}")
     m = result["model"]
     for name in ("formation_energy", "band_gap", "volume"):
@@ -211,7 +215,8 @@ def grown_before(path: Path, result: dict[str, Any]) -> dict[str, Any]:
     earlier = json.loads(path.read_text())
     if earlier.get("split") != result["split"]:
         raise GenmatError(f"{path}: figures of split {earlier.get('split')}, not {result['split']}; grow a forest anew")
-    same = {name for name, part in result["model"].items() if part["n"] == earlier["model"][name]["n"]}
+    known = earlier["model"]
+    same = {name for name, part in result["model"].items() if part.get("n") == known.get(name, {}).get("n")}
     return {name: part for name, part in earlier["forest"].items() if name in same}
 
 

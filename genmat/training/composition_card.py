@@ -129,8 +129,9 @@ def symmetry_table(scores: dict[str, Any]) -> str:
             lines.append(f"| {name} | {cells} | {s['n']:,} |")
     lines += ["", "| anonymous prototype | top 1 | top 5 | top 10 | formulas |", "|---|---|---|---|---|"]
     for name, part in found.items():
-        s = part["prototype"]
-        lines.append(f"| {name} | {s['top1']:.3f} | {s['top5']:.3f} | {s['top10']:.3f} | {s['n']:,} |")
+        if "prototype" in part:
+            s = part["prototype"]
+            lines.append(f"| {name} | {s['top1']:.3f} | {s['top5']:.3f} | {s['top10']:.3f} | {s['n']:,} |")
     common = f"{100 * model['prototype']['common']:.1f} % of the test formulas have one common enough to be found."
     lines.append(f"\nThe rule names the commonest prototypes of the anonymous formula. {common}")
     lines += ["", "| | mean absolute error | of the training median | formulas |", "|---|---|---|---|"]
