@@ -97,13 +97,21 @@ def render(figures: dict[str, Any], scores: dict[str, Any] | None) -> str:
         epochs=f"{config['optimiser']['epochs']:g}",
         cpu_minutes=f"{60 * figures['cpu_hours']:.1f}",
         seed=config["seed"],
-        start=f", started from `{config['start']}`" if config["start"] else "",
+        start=started(config["start"]),
         average=config["average"],
         experiment=experiment(config),
         figures=table(scores) if scores else "Run `benchmarks/composition.py` with `--write` to measure them.",
         limits=LIMITS[kind],
         licence=LICENCE[kind],
     )
+
+
+def started(start: str | list[str] | None) -> str:
+    """What the members started from, behind the seed."""
+    if not start:
+        return ""
+    names = [start] if isinstance(start, str) else start
+    return ", members started from " + " and ".join(f"`{name}`" for name in names)
 
 
 def experiment(config: dict[str, Any]) -> str:

@@ -58,7 +58,7 @@ def test_priors_out_of_range(prior, capsys) -> None:
 
 def test_symmetry(capsys) -> None:
     needs("composition")
-    salt, perovskite = rows(capsys, "symmetry", "KBr", "SrTiO3", "--top", "3")
+    salt, perovskite = rows(capsys, "symmetry", "NaCl", "SrTiO3", "--top", "3")
     assert salt["spacegroups"][0]["number"] == 225 and salt["crystal_systems"][0]["name"] == "cubic"
     assert len(perovskite["spacegroups"]) == 3
     chances = [g["probability"] for g in perovskite["spacegroups"]]
@@ -84,13 +84,9 @@ def test_a_row_does_not_depend_on_its_company(capsys) -> None:
 
 
 def test_the_first_network_alone_is_another_opinion(capsys) -> None:
-    for command, model, field in (
-        ("properties", "composition", "band_gap"),
-        ("disorder", "disorder", "disorder_probability"),
-    ):
-        needs(model)
-        all_of_them, first = (rows(capsys, command, "TaCr2O6", *more)[0][field] for more in ([], ["--members", "1"]))
-        assert all_of_them != first and first == pytest.approx(all_of_them, abs=0.5)
+    needs("composition")
+    all_of_them, first = (rows(capsys, "properties", "TaCr2O6", *more)[0] for more in ([], ["--members", "1"]))
+    assert all_of_them["band_gap"] != first["band_gap"] == pytest.approx(all_of_them["band_gap"], abs=0.5)
 
 
 def test_bad_formulas_in_a_batch_are_rows(capsys, tmp_path) -> None:
