@@ -24,15 +24,38 @@ from pathlib import Path
 from genmat.literature.properties import load_property
 from genmat.literature.readers import read_paper
 from genmat.literature.records import extract_records
+from genmat.literature.retrieve import segments_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "literature"))
 import papers
 
+TABLES = """
+TABLE I. Tellurides at room temperature.
+Compound
+a (Å)
+Eg (eV)
+PbTe
+6.46
+0.31
+CdTe
+6.48
+1.50
+
+Table 2. The same again.
+Compound a (Å) Band gap (eV)
+PbTe 6.46 0.31
+CdTe 6.48 1.50 [3]
+
+Table 3: Crystal data.
+Quantity      ZnTe      HgTe
+a (Å)         6.10      6.46
+Eg (eV)       2.26      0.0
+"""
 BASES = {
     ".pdf": papers.PAPER,
     ".xml": papers.JATS.encode(),
     ".html": papers.HTML.encode(),
-    ".txt": papers.TEXT.encode(),
+    ".txt": (papers.TEXT + TABLES).encode(),
 }
 
 
@@ -105,7 +128,7 @@ def main() -> None:
     listener.start()
     prop = load_property("band gap")
     reasons: Counter[str] = Counter()
-    slowest, slowest_name, records = 0.0, "", 0
+    slowest, slowest_name, records, segments = 0.0, "", 0, 0
     with tempfile.TemporaryDirectory() as folder:
         huge = Path(folder) / "huge.txt"
         huge.write_bytes(b"The band gap of GaAs is 1.4 eV. " * (200_000_000 // 32))
@@ -117,6 +140,7 @@ def main() -> None:
             start = time.process_time()
             document = read_paper(path)
             found = extract_records(document, prop) if document.failure is None else []
+            segments += sum(1 for _ in segments_of(document))
             seconds = time.process_time() - start
             records += len(found)
             reasons["read" if document.failure is None else document.failure.split(":")[0][:60]] += 1
@@ -125,6 +149,7 @@ def main() -> None:
     figures = {
         "papers": sum(reasons.values()),
         "records": records,
+        "segments": segments,
         "crashes": 0,  # an exception would have ended the run
         "connections": listener.connections,
         "slowest_cpu_seconds": round(slowest, 2),

@@ -15,15 +15,15 @@ from genmat.candidate import Candidate
 from genmat.errors import GenmatError
 
 if TYPE_CHECKING:
-    from genmat.cli.api import discover, generate, screen
+    from genmat.cli.api import discover, generate, near, screen
 
 __version__ = "0.1.0"
-__all__ = ["Candidate", "GenmatError", "__version__", "discover", "generate", "screen"]
+__all__ = ["Candidate", "GenmatError", "__version__", "discover", "generate", "near", "screen"]
 
 
 def __getattr__(name: str) -> Any:
     """Load the verbs on first use, so that `import genmat` stays instant."""
-    if name in ("discover", "generate", "screen"):
+    if name in ("discover", "generate", "near", "screen"):
         from genmat.cli import api
 
         return getattr(api, name)

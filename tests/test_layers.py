@@ -16,7 +16,7 @@ LAYERS = [
     {"errors", "crystal", "candidate", "campaign"},
     {"tokenization", "modeling"},
     {"data"},
-    {"training", "generation", "screening", "literature"},
+    {"training", "generation", "screening", "literature", "explore"},
     {"report", "testing"},
     {"cli"},
     {"__main__"},

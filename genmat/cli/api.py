@@ -90,6 +90,8 @@ def screen(
     phonons: int = 0,
     disorder_prior: float | None = None,
     disordered: str | Path | None = None,
+    papers: str | Path | None = None,
+    map: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Candidate]:
     """Relax structures, place them on the convex hull, find duplicates and known phases, and rank.
@@ -111,6 +113,8 @@ def screen(
         phonons: vibrations of so many of the best (`genmat.screening.vibrations`).
         disorder_prior: share of disordered materials expected among such formulas; None = as trained.
         disordered: file of known disordered phases; what only orders one gets its id as ``disordered_parent``.
+        papers: papers, an index of them or records of them; what they say is in ``evidence`` and ``synthesised``.
+        map: folder of `genmat explore build`; candidates are told their ``nearest`` known materials.
         progress: called with (stage, done, all).
 
     Returns:
@@ -122,7 +126,7 @@ def screen(
     from genmat.cli.pipelines import run_screen
 
     source = structures if isinstance(structures, (str, Path)) else _candidates(structures)
-    engines = (python, ray, second, second_python, phonons, disorder_prior, disordered)
+    engines = (python, ray, second, second_python, phonons, disorder_prior, disordered, papers, map)
     screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, engines)
     return _finish(lambda folder: run_screen(_path(source), folder, screening, progress=progress), out)
 
@@ -159,6 +163,8 @@ def discover(
     phonons: int = 0,
     disorder_prior: float | None = None,
     disordered: str | Path | None = None,
+    papers: str | Path | None = None,
+    map: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Candidate]:
     """Generate `n` crystals, choose `relax` new and promising ones, screen them; arguments as `generate` and `screen`.
@@ -175,9 +181,30 @@ def discover(
     chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
     asked = (max_atoms, min_atoms, e_above_hull, gap, temperature, geometry_temperature, top_p, seed)
     prompt = Prompt(n, *chemistry, str(model), *asked)
-    engines = (python, ray, second, second_python, phonons, disorder_prior, disordered)
+    engines = (python, ray, second, second_python, phonons, disorder_prior, disordered, papers, map)
     screening = _screening(potential, reference, known, fmax, max_steps, workers, seed, engines)
     return _finish(lambda folder: run_discover(prompt, relax, folder, screening, progress=progress), out)
+
+
+def near(query: str | Path, k: int = 20, *, map: str | Path, model: str | Path = "crystal-gpt") -> list[dict[str, Any]]:
+    """The k materials of a map nearest to a formula, a crystal in a file, a protostructure label or an id of the map.
+
+    Args:
+        query: a formula is compared by composition alone; one row per formula.
+        k: how many.
+        map: folder of `genmat explore build`; it stays open, so that the next question takes milliseconds.
+        model: crystal language model the map was built with.
+
+    Returns:
+        Rows with ``id``, ``formula``, ``spacegroup``, ``prototype``, ``distance`` (without unit) and what the map knows
+        besides, nearest first.
+
+    Raises:
+        GenmatError: no map there, or a query that is none of these.
+    """
+    from genmat.cli.explore import opened
+
+    return opened(Path(map), str(model)).near(query, k)
 
 
 def _screening(
@@ -188,15 +215,16 @@ def _screening(
     max_steps: int,
     workers: int | None,
     seed: int,
-    engines: tuple[Any, str | None, str | None, Any, int, float | None, Any],
+    engines: tuple[Any, str | None, str | None, Any, int, float | None, Any, Any, Any],
 ) -> Screening:
     from genmat.cli.settings import Screening, processes
 
-    python, ray, second, second_python, phonons, prior, disordered = engines
-    paths = (reference, known, python, second_python, disordered)
-    source, phases, interpreter, other, parents = (None if path is None else str(path) for path in paths)
+    python, ray, second, second_python, phonons, prior, disordered, papers, map = engines
+    paths = (reference, known, python, second_python, disordered, papers, map)
+    source, phases, interpreter, other, parents, read, near = (None if path is None else str(path) for path in paths)
     where = (processes(workers, ray), seed, interpreter, ray, second, other, phonons)
-    return Screening(potential, source, phases, fmax, max_steps, *where, disorder_prior=prior, disordered=parents)
+    told = {"disorder_prior": prior, "disordered": parents, "papers": read, "map": near}
+    return Screening(potential, source, phases, fmax, max_steps, *where, **told)
 
 
 def _finish(run: Callable[[Path], Any], out: str | Path | None) -> list[Candidate]:

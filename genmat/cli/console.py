@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -103,10 +104,22 @@ class Progress:
             self._bar = None
 
 
+class Lines(Progress):
+    """Progress for a program: one JSON object a line on stderr, ``{"stage", "done", "total"}``, some a second."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if stage == self._stage and done < total and now - self._last < 0.2:
+            return
+        self._stage, self._last = stage, now
+        note(json.dumps({"stage": stage, "done": done, "total": total}))
+
+
 @contextmanager
 def progress(show: bool = True) -> Iterator[Progress | None]:
-    """A `Progress` that leaves a clean terminal behind, or None."""
-    shown = Progress() if show else None
+    """A `Progress` that leaves a clean terminal behind, or None; `Lines` where ``GENMAT_PROGRESS=lines``."""
+    kind = Lines if os.environ.get("GENMAT_PROGRESS") == "lines" else Progress
+    shown = kind() if show else None
     try:
         yield shown
     finally:

@@ -16,7 +16,25 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import typer
 
 from genmat import __version__
-from genmat.cli import data, discover, doctor, evaluate, extract, generate, order, predict, report, scan, screen, train
+from genmat.cli import app as web
+from genmat.cli import (
+    data,
+    discover,
+    doctor,
+    evaluate,
+    explore,
+    export,
+    extract,
+    generate,
+    literature,
+    order,
+    predict,
+    push,
+    report,
+    scan,
+    screen,
+    train,
+)
 from genmat.errors import GenmatError
 
 app = typer.Typer(
@@ -34,9 +52,14 @@ app.command()(order.order)
 app.command()(train.train)
 app.command()(extract.extract)
 app.command()(report.report)
+app.command("app")(web.serve_app)
+app.command()(export.export)
+app.command()(push.push)
 app.command()(doctor.doctor)
 app.add_typer(predict.app, name="predict")
+app.add_typer(literature.app, name="literature")
 app.add_typer(data.app, name="data")
+app.add_typer(explore.app, name="explore")
 app.add_typer(evaluate.app, name="evaluate")
 
 

@@ -59,4 +59,11 @@ Disordered = Annotated[
     str | None,
     typer.Option(help="File of known disordered phases: candidates that only order one of them are told so."),
 ]
+Papers = Annotated[
+    str | None,
+    typer.Option(help="Papers (a folder), an index of them or extracted records: what they say of the candidates."),
+]
+Map = Annotated[
+    Path | None, typer.Option("--map", help="Map of known materials (`genmat explore build`): tells each its nearest.")
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: drop the campaign an earlier run left in --out.")]

@@ -6,7 +6,7 @@ import csv
 import errno
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,9 @@ COLUMNS = {
     "doubt": None,
     "duplicate_of": None,
     "known_as": None,
+    "synthesised": None,
+    "nearest": None,
+    "nearest_distance": 3,
     "decomposition": None,
     "chemsys": None,
     "hull_source": None,
@@ -100,9 +103,15 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         "n_atoms": len(structure) if structure is not None else None,
         "prototype": prototype.label if prototype is not None else None,
         "failure": candidate.failure,
+        "nearest": _nearest(candidate.results.get("nearest")),
         "origin": candidate.origin,
     }
     return {name: _rounded(known.get(name), digits) for name, digits in COLUMNS.items()}
+
+
+def _nearest(told: Sequence[Mapping[str, Any]] | None) -> str | None:
+    """The nearest known material in one field, such as ``BaTiO3 (mp-2998)``."""
+    return f"{told[0]['formula']} ({told[0]['id']})" if told else None
 
 
 def _rounded(value: Any, digits: int | None) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 from genmat import __version__
 from genmat.campaign import Campaign, Stage
 from genmat.candidate import Candidate
-from genmat.cli.disorder import disorder_plan, parents_plan
+from genmat.cli.knowledge import knowledge_plan
 from genmat.cli.settings import MODEL, Prompt, Screening, check_prompt
 from genmat.errors import GenmatError
 
@@ -105,10 +105,9 @@ def run_screen(
     stages, hull, info = screening_stages(screening)
     candidates = read_source(source)
     settings = {"input": _digest(candidates), **screening.settings(), "potential_version": info["potential"]}
-    disorder, told = disorder_plan(screening.disorder_prior)
-    parents, phases = parents_plan(screening.disordered)
-    card = _run_card(command or "genmat screen", screening.seed, {**info, **told, **phases})
-    plan = [_valid(), disorder, *stages, *_matching(screening), *parents, _rank(), *_vibrations(screening)]
+    disorder, known, papers, told = knowledge_plan(screening, out)
+    card = _run_card(command or "genmat screen", screening.seed, {**info, **told})
+    plan = [_valid(), disorder, *stages, *_matching(screening), *known, _rank(), *papers, *_vibrations(screening)]
     with Campaign.open(out, command="screen", settings=settings, fresh=fresh) as campaign:
         return _run(campaign, lambda: candidates, "read", plan, card, hull, MODEL, progress)
 
@@ -134,11 +133,10 @@ def run_discover(
     stages, hull, info = screening_stages(screening)
     settings = {**asdict(prompt), "relax": relax, **screening.settings(), "potential_version": info["potential"]}
     select = Stage("select", partial(select_stage, n=relax), "whole")
-    disorder, told = disorder_plan(screening.disorder_prior)
-    parents, phases = parents_plan(screening.disordered)
+    disorder, known, papers, told = knowledge_plan(screening, out)
     plan = [_valid(), disorder, *_matching(screening), select, *stages, *_matching(screening, "_relaxed")]
-    plan += [*parents, _rank(), *_vibrations(screening)]
-    card = _run_card(command or "genmat discover", prompt.seed, {"model": prompt.model, **info, **told, **phases})
+    plan += [*known, _rank(), *papers, *_vibrations(screening)]
+    card = _run_card(command or "genmat discover", prompt.seed, {"model": prompt.model, **info, **told})
     with Campaign.open(out, command="discover", settings=settings, fresh=fresh) as campaign:
         source = partial(generate_candidates, prompt, progress)
         return _run(campaign, source, "generate", plan, card, hull, prompt.model, progress)

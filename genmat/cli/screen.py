@@ -28,6 +28,8 @@ def screen(
     max_steps: opt.MaxSteps = 200,
     disorder_prior: opt.DisorderPrior = None,
     disordered: opt.Disordered = None,
+    papers: opt.Papers = None,
+    map: opt.Map = None,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,
@@ -39,9 +41,9 @@ def screen(
     from genmat.cli.summary import conclude, typed
 
     where = (processes(workers, ray), seed, python, ray, second, second_python, phonons)
-    screening = Screening(
-        potential, reference, known, fmax, max_steps, *where, disorder_prior=disorder_prior, disordered=disordered
-    )
+    told = {"disorder_prior": disorder_prior, "disordered": disordered, "papers": papers}
+    told["map"] = str(map) if map else None
+    screening = Screening(potential, reference, known, fmax, max_steps, *where, **told)
     with progress() as shown:
         outcome = run_screen(path, out, screening, fresh=fresh, command=typed(), progress=shown)
     conclude(outcome, out, json)

@@ -15,6 +15,10 @@ def train(
     config: Annotated[Path, typer.Argument(help="Experiment, such as experiments/crystal_gpt.yaml.")],
     out: Annotated[Path | None, typer.Option(help="Folder of checkpoints and snapshot; default runs/NAME.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in the folder.")] = False,
+    add: Annotated[
+        list[Path] | None,
+        typer.Option(help="Question answering: learn own corrections (JSONL) on top of the shipped one."),
+    ] = None,
     track: Annotated[str, typer.Option(help="Where to log: none or wandb (offline with WANDB_MODE=offline).")] = "none",
     json: opt.Json = False,
 ) -> None:
@@ -25,6 +29,10 @@ def train(
 
     recipe, run = trainer_of(recipe_kind(config))
     settings = load_recipe(config, recipe)
+    if add:
+        if not hasattr(settings, "add"):
+            raise GenmatError(f"{config}: --add is for question answering; leave it out, or use experiments/qa.yaml")
+        settings = settings.model_copy(update={"add": tuple(add)})
     folder = out or Path("runs") / settings.name
     if track not in ("none", "wandb"):
         raise GenmatError(did_you_mean(track, ["none", "wandb"], "tracker"))
@@ -59,6 +67,10 @@ def trainer_of(kind: str) -> tuple[type[Any], Callable[..., dict[str, Any]]]:
         from genmat.training.composition_runs import train_composition
 
         return CompositionTrainConfig, train_composition
+    if kind == "question_answering":
+        from genmat.literature.qa_train import QaConfig, train
+
+        return QaConfig, train
     from genmat.training.config import TrainConfig
     from genmat.training.train import train as train_language
 

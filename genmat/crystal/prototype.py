@@ -10,7 +10,7 @@ import numpy as np
 
 from genmat.crystal.composition import ATOMIC_NUMBER, ELEMENTS, electronegativity_rank, reduced_formula
 from genmat.crystal.realise import lattice_parameters
-from genmat.crystal.wyckoff import MIRRORED, Action, fit_parameters, space_group
+from genmat.crystal.wyckoff import MIRRORED, Action, SpaceGroup, fit_parameters, space_group
 from genmat.errors import GenmatError
 
 if TYPE_CHECKING:
@@ -121,14 +121,28 @@ def canonical_label(spacegroup: int, letters: tuple[tuple[str, str], ...]) -> st
     )
     n_atoms = sum(conventional.values()) // (3 if group.centring == "R" else 1)
     centring = "S" if group.centring in "AC" else group.centring
-    wyckoff = min(
-        "_".join(_count_letters(action.letters[w] for w in ws) for _, ws in letters) for action in group.actions
-    )
+    wyckoff = _first_setting(spacegroup, tuple(ws for _, ws in letters))
     elements = "-".join(e for e, _ in letters)
     return f"{anonymous}_{PEARSON_SYSTEM[group.system]}{centring}{n_atoms}_{spacegroup}_{wyckoff}:{elements}"
 
 
-def _count_letters(letters) -> str:
+@cache
+def letter_maps(spacegroup: int) -> tuple[dict[int, str], ...]:
+    """What each normaliser action makes of the Wyckoff letters, as tables for `str.translate`; identity first."""
+    return tuple(str.maketrans(action.letters) for action in space_group(spacegroup).actions)
+
+
+@cache
+def _first_setting(spacegroup: int, letters: tuple[str, ...]) -> str:
+    """Letters of each element, counted, in the alphabetically first equivalent setting."""
+    return min(
+        "_".join(_count_letters("".join(sorted(ws.translate(table)))) for ws in letters)
+        for table in letter_maps(spacegroup)
+    )
+
+
+@cache
+def _count_letters(letters: str) -> str:
     """``"aabc"`` -> ``"2abc"``."""
     return "".join(f"{n if n > 1 else ''}{w}" for w, n in sorted(Counter(letters).items()))
 
@@ -150,14 +164,20 @@ def from_structure(structure: "Structure", symprec: float = 0.1) -> Protostructu
     return from_arrays(structure.lattice.matrix, structure.frac_coords, np.array(numbers), symprec)
 
 
-def from_arrays(matrix: np.ndarray, coords: np.ndarray, numbers: np.ndarray, symprec: float = 0.1) -> Protostructure:
-    """As :func:`from_structure`, from lattice rows (3, 3) in Å, fractional coordinates (n, 3), atomic numbers (n,)."""
+def from_arrays(
+    matrix: np.ndarray, coords: np.ndarray, numbers: np.ndarray, symprec: float = 0.1, bare: bool = False
+) -> Protostructure:
+    """As :func:`from_structure`, from lattice rows (3, 3) in Å, fractional coordinates (n, 3), atomic numbers (n,).
+
+    Args:
+        bare: leave the geometry out; half the time.
+    """
     if not (np.isfinite(matrix).all() and np.isfinite(coords).all()):
         raise GenmatError("structure: not-a-number in lattice or coordinates; repair the file")
     reason, symprec = "", bearable(matrix, coords, symprec)
     for factor in SYMPREC_LADDER:
         try:
-            return _standardise(matrix, coords, numbers, symprec * factor)
+            return _standardise(matrix, coords, numbers, symprec * factor, bare)
         except (ValueError, RuntimeError, GenmatError) as error:  # moyopy's own exception derives from ValueError
             reason = str(error)
     raise GenmatError(f"structure: no symmetry found ({reason}); check for overlapping atoms")
@@ -180,7 +200,9 @@ def bearable(matrix: np.ndarray, coords: np.ndarray, symprec: float) -> float:
     return min(symprec, NEEDLE * float(lengths.min() / max(lengths.max(), 1e-9)))
 
 
-def _standardise(matrix: np.ndarray, coords: np.ndarray, numbers: np.ndarray, symprec: float) -> Protostructure:
+def _standardise(
+    matrix: np.ndarray, coords: np.ndarray, numbers: np.ndarray, symprec: float, bare: bool
+) -> Protostructure:
     """Read sites off moyopy's standardised cell (centring copies of one primitive atom follow each other there)."""
     from moyopy import Cell, MoyoDataset, Setting
 
@@ -200,8 +222,17 @@ def _standardise(matrix: np.ndarray, coords: np.ndarray, numbers: np.ndarray, sy
     for orbit, atoms in members.items():
         rows = np.concatenate([np.arange(a * copies, (a + 1) * copies) for a in atoms])
         orbits.append((ELEMENTS[int(numbers[orbit]) - 1], dataset.wyckoffs[orbit], points[rows]))
+    if bare:
+        return Protostructure(dataset.number, sort_sites([_bare_site(group, *orbit) for orbit in orbits]))
     lattice = _free_lattice(np.array(dataset.std_cell.basis), group.free_lattice)
     return Protostructure(dataset.number, _sites_of_orbits(dataset.number, orbits), lattice)
+
+
+def _bare_site(group: SpaceGroup, element: str, letter: str, points: np.ndarray) -> Site:
+    """The site of an orbit without its coordinates."""
+    if len(points) != group.positions[letter].multiplicity:
+        raise GenmatError(f"orbit of {len(points)} atoms on {group.positions[letter].multiplicity}{letter}")
+    return Site(element, letter)
 
 
 def _free_lattice(matrix: np.ndarray, free: tuple[int, ...]) -> tuple[float, ...]:

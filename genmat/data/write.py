@@ -22,6 +22,7 @@ from genmat.candidate import Candidate
 from genmat.errors import GenmatError
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from pymatgen.core import Structure
 
     from genmat.crystal.disorder import DisorderedProtostructure
@@ -50,7 +51,7 @@ def write_structures(candidates: Iterable[Candidate], path: str | Path) -> int:
     ending = "" if path.is_dir() else path.suffix.lower()
     try:
         if ending:
-            _replace(path, lambda temporary: writers[ending](kept, temporary))
+            replace_file(path, lambda temporary: writers[ending](kept, temporary))
         else:
             _write_folder(kept, path)
     except OSError as error:
@@ -68,14 +69,25 @@ def check_target(path: str | Path) -> Path:
     if not path.is_dir() and path.suffix and path.suffix.lower() not in ENDINGS:
         known = ", ".join(ENDINGS)
         raise GenmatError(f"{path}: unknown ending {path.suffix!r}; use {known} or none for a folder of CIFs")
+    return check_writable(path, folder=path.is_dir() or not path.suffix)
+
+
+def check_writable(path: Path, folder: bool = False) -> Path:
+    """The path, if a file (or with `folder` a folder) can be written there; creates its parent folders.
+
+    Raises:
+        GenmatError: it cannot.
+    """
     probe = path if path.is_dir() else path.parent
     try:
         probe.mkdir(parents=True, exist_ok=True)
         mark = probe / f".genmat-{os.getpid()}"
         mark.touch()
         mark.unlink()
+        if path.is_dir() and not folder:
+            raise IsADirectoryError(21, "a folder is in the way of the file")
         if path.is_file():
-            if not path.suffix:
+            if folder:
                 raise FileExistsError(17, "a file is in the way of the folder")
             with path.open("a"):
                 pass
@@ -186,22 +198,30 @@ def _write_jsonl(candidates: Sequence[Candidate], path: Path) -> None:
 
 
 def _write_extxyz(candidates: Sequence[Candidate], path: Path) -> None:
-    from ase import Atoms
     from ase.io.extxyz import write_xyz
 
     with path.open("w", encoding="utf-8") as handle:
         for candidate in candidates:
-            structure = candidate.structure
-            assert structure is not None
-            if not structure.is_ordered:
-                raise GenmatError(
-                    f"{candidate.id}: extended XYZ has no partial occupancies; write .csv, .jsonl or CIFs instead"
-                )
-            symbols = [site.specie.symbol for site in structure]
-            atoms = Atoms(symbols, positions=structure.cart_coords, cell=structure.lattice.matrix, pbc=True)
+            atoms = to_atoms(candidate)
             # ASE writes numbers, truth values and words; anything longer belongs into CSV or JSON lines
             atoms.info = {k: v for k, v in row(candidate).items() if isinstance(v, (int, float, str)) and v != ""}
             write_xyz(handle, [atoms])
+
+
+def to_atoms(candidate: Candidate) -> Atoms:
+    """The structure as ASE's Atoms, lengths in Å.
+
+    Raises:
+        GenmatError: partial occupancies, which Atoms cannot say.
+    """
+    from ase import Atoms
+
+    structure = candidate.structure
+    assert structure is not None
+    if not structure.is_ordered:
+        raise GenmatError(f"{candidate.id}: ASE has no partial occupancies; write .csv, .jsonl or CIFs instead")
+    symbols = ["H" if site.specie.symbol in ("D", "T") else site.specie.symbol for site in structure]
+    return Atoms(symbols, positions=structure.cart_coords, cell=structure.lattice.matrix, pbc=True)
 
 
 def _write_cif(candidates: Sequence[Candidate], path: Path) -> None:
@@ -213,7 +233,9 @@ def _write_folder(candidates: Sequence[Candidate], path: Path) -> None:
     texts = {f"{name}.cif": c for name, c in zip(file_names(c.id for c in candidates), candidates, strict=True)}
     if path.exists():
         for name, candidate in texts.items():
-            _replace(path / name, lambda temporary, c=candidate: temporary.write_text(cif_text(c), encoding="utf-8"))
+            replace_file(
+                path / name, lambda temporary, c=candidate: temporary.write_text(cif_text(c), encoding="utf-8")
+            )
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.mkdir()
@@ -225,7 +247,7 @@ def _write_folder(candidates: Sequence[Candidate], path: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a temporary file beside `path`, then move it there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -39,10 +39,10 @@ def model_folders() -> dict[str, Path]:
 
 
 def find_model(name: str | Path) -> str:
-    """Folder of a model by path or shipped name; a Hub name (with a slash) is returned as it is.
+    """Folder of a model by path, by shipped name, or by its name on the Hub (with a slash): fetched once, then cached.
 
     Raises:
-        GenmatError: nothing of that name.
+        GenmatError: nothing of that name, or a Hub that does not answer.
     """
     if Path(name).is_dir():
         if not (Path(name) / "config.json").is_file():
@@ -52,8 +52,26 @@ def find_model(name: str | Path) -> str:
     if str(name) in shipped:
         return str(shipped[str(name)])
     if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name)):
-        return str(name)
+        return _snapshot(str(name))
     raise GenmatError(did_you_mean(str(name), shipped, "model"))
+
+
+@lru_cache(maxsize=16)
+def _snapshot(name: str) -> str:
+    """Folder of a model of the Hub in the cache of huggingface_hub; without a network what is cached serves.
+
+    Raises:
+        GenmatError: not there, or neither network nor cache.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()
+    try:
+        return snapshot_download(name, library_name="genmat")
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        raise GenmatError(f"{name}: neither a folder nor to be had from the Hub ({reason}); see the name") from None
 
 
 @lru_cache(maxsize=4)

@@ -8,14 +8,17 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genmat.errors import GenmatError
 from genmat.literature.properties import Property
 from genmat.literature.readers import find_papers, read_papers
 from genmat.literature.records import Record, extract_records
 
-VERSION = 1
+if TYPE_CHECKING:
+    from genmat.literature.qa import Reader
+
+VERSION = 2
 """Of the journal; raised when the extraction changes what it finds."""
 
 
@@ -34,31 +37,34 @@ def extract_batch(
     properties: Sequence[Property],
     journal: Path,
     *,
+    reader: Reader | None = None,
+    model: str = "",
     fresh: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Outcome:
-    """Records of all papers below a path. `journal` keeps finished files; files that changed are read again.
+    """Records of all papers below a path. `journal` keeps finished files; files that changed are read again. `reader`
+    is asked about every pair (`extract_records`), `model` its name.
 
     Raises:
         GenmatError: no papers; a journal of other properties or another version.
     """
     files = find_papers(papers)
     root = papers if papers.is_dir() else papers.parent
-    settings = _settings(properties)
+    settings = settings_of(properties, model)
     if fresh:
         journal.unlink(missing_ok=True)
-    done = _read_journal(journal, settings)
+    done = read_journal(journal, settings)
     resumed = 0
-    with _appending(journal, settings) as file:
+    with appending(journal, settings) as file:
         for count, path in enumerate(files):
             if progress is not None:
                 progress("extract", count, len(files))
             name = path.relative_to(root).as_posix()
-            state = _state(path)
+            state = file_state(path)
             if name in done and done[name]["state"] == state:
                 resumed += 1
                 continue
-            done[name] = _entry(path, name, state, properties)
+            done[name] = _entry(path, name, state, properties, reader)
             file.write((json.dumps(done[name], ensure_ascii=False) + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
@@ -70,7 +76,9 @@ def extract_batch(
     return Outcome(records, failures, sum(entry["documents"] for entry in entries), resumed)
 
 
-def _entry(path: Path, name: str, state: list[int], properties: Sequence[Property]) -> dict[str, Any]:
+def _entry(
+    path: Path, name: str, state: list[int], properties: Sequence[Property], reader: Reader | None
+) -> dict[str, Any]:
     entry: dict[str, Any] = {"file": name, "state": state, "documents": 0, "records": [], "failures": []}
     for document in _documents(path, name):
         entry["documents"] += 1
@@ -78,7 +86,7 @@ def _entry(path: Path, name: str, state: list[int], properties: Sequence[Propert
             entry["failures"].append([document.name, document.failure])
             continue
         for prop in properties:
-            entry["records"] += [asdict(record) for record in extract_records(document, prop)]
+            entry["records"] += [asdict(record) for record in extract_records(document, prop, reader)]
     return entry
 
 
@@ -86,7 +94,7 @@ def _documents(path: Path, name: str) -> Iterator[Any]:
     yield from read_papers(path, name)
 
 
-def _state(path: Path) -> list[int]:
+def file_state(path: Path) -> list[int]:
     """Size and time of a file: what tells that it is the one that was read."""
     try:
         found = path.stat()
@@ -95,12 +103,13 @@ def _state(path: Path) -> list[int]:
     return [found.st_size, found.st_mtime_ns]
 
 
-def _settings(properties: Sequence[Property]) -> str:
-    text = json.dumps([VERSION, [repr(prop) for prop in properties]])
+def settings_of(properties: Sequence[Property], model: str = "") -> str:
+    """What a journal was written with: version, properties and the model asked."""
+    text = json.dumps([VERSION, [repr(prop) for prop in properties], *([model] if model else [])])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _read_journal(journal: Path, settings: str) -> dict[str, dict[str, Any]]:
+def read_journal(journal: Path, settings: str) -> dict[str, dict[str, Any]]:
     """Finished files; a last line cut by a kill is dropped.
 
     Raises:
@@ -122,7 +131,7 @@ def _read_journal(journal: Path, settings: str) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def _appending(journal: Path, settings: str) -> Any:
+def appending(journal: Path, settings: str) -> Any:
     """The journal opened for appending, on a line of its own."""
     journal.parent.mkdir(parents=True, exist_ok=True)
     file = journal.open("ab+")

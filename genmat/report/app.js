@@ -8,6 +8,8 @@ $("theme").onclick = () => {
 initViewer();
 initCards();
 initTable();
+initPage();
+initEvidence();
 whenNear($("plot-hull"), initHulls);
 whenNear($("plot-histogram"), () => { drawHistogram(); themeListeners.push(drawHistogram); });
 if (anyDisorder) whenNear($("plot-disorder"), () => { drawDisorder(); themeListeners.push(drawDisorder); });

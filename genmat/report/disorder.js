@@ -61,7 +61,7 @@ function drawDisorder() {
       text: "below: stable and ordered", font: { color: token("--muted"), size: 12 } }] : [])],
   }, `Probability of disorder against energy above the hull of ${shown.length} candidates; ` +
     `${ordered.length} of the ${wanted.length} on the shortlist are likely ordered.`);
-  $("plot-disorder").on?.("plotly_click", (event) => select(rows[event.points[0].customdata], true));
+  $("plot-disorder").on?.("plotly_click", (event) => openPage(rows[event.points[0].customdata]));
   const kinds = Object.keys(KINDS_OF_DISORDER).map((key) => [KINDS_OF_DISORDER[key],
     ...[told, wanted].map((list) => list.filter((row) => (isOrdered(row) ? "O" : row.disorder_type) === key).length)]);
   numbersTable("numbers-disorder", "Candidates by kind of disorder", ["likely", "candidates", "shortlist"], kinds);

@@ -40,8 +40,9 @@ function formula(text) {
   return parts.filter(Boolean).map((part, i) => (i % 2 && /^\d/.test(part) ? el("sub", {}, part) : part));
 }
 
-/** "0.50 BaO + 0.50 TiO2" as nodes. */
+/** "0.50 BaO + 0.50 TiO2" as nodes; one phase alone, which has the candidate's own composition, as "the known BaO". */
 function decomposition(text) {
+  if (/^1\.0*\s/.test(text) && !text.includes(" + ")) return ["the known ", ...formula(text.replace(/^\S+\s+/, ""))];
   return text.split(" + ").flatMap((term, i) => {
     const [, amount, phase] = term.match(/^([\d.]+)\s+(.+)$/) || [null, "", term];
     return [i ? " + " : "", amount ? `${amount} ` : "", ...formula(phase)];
@@ -91,7 +92,7 @@ function setTheme(theme) {
   themeListeners.forEach((listener) => listener());
 }
 
-/** Offer a text as a file. */
+/** Offer a text (or a Blob) as a file. */
 function download(name, text, type) {
   const url = URL.createObjectURL(new Blob([text], { type }));
   const link = el("a", { href: url, download: name });

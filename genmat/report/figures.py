@@ -5,9 +5,11 @@ Everything returned here is JSON-able. Energies are in eV/atom, lengths in Å, d
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -205,11 +207,17 @@ def conventional_view(structure: Structure, symprec: float = 0.1) -> list[Any] |
 
 
 def element_styles(symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Colour (Jmol), covalent radius (Å; Cordero et al. 2008), name and metallicity of each chemical element."""
+    """What the page draws each chemical element with.
+
+    Colour (Jmol), covalent radius (Å; Cordero et al. 2008), name, metallicity, and for powder patterns the atomic
+    number with the coefficients of its X-ray scattering factor (pymatgen's table; None where it has none).
+    """
     from ase.data import atomic_names, atomic_numbers, covalent_radii
     from ase.data.colors import jmol_colors
     from pymatgen.core import Element
 
+    # read without its module, whose imports take a second
+    table = json.loads((files("pymatgen.analysis.diffraction") / "atomic_scattering_params.json").read_text())
     styles = {}
     for symbol in symbols:
         z = atomic_numbers.get(symbol, 0)
@@ -220,6 +228,7 @@ def element_styles(symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
             "radius": round(float(covalent_radii[z]), 2),
             "name": atomic_names[z] if z else symbol,
             "metal": bool(z) and Element(symbol).is_metal,
+            "scattering": [z, coefficients] if (coefficients := table.get(symbol)) else None,
         }
     return styles
 
@@ -281,6 +290,12 @@ def _ties(entries: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
     fractions = np.array([entries[i]["x"] for i in stable], dtype=float)
     energies = np.array([entries[i]["formation_energy"] for i in stable], dtype=float)
     return [(stable[i], stable[j]) for i, j in tie_lines(fractions, energies)]
+
+
+def pack_evidence(candidate: Candidate) -> dict[str, Any]:
+    """What papers say of a candidate: ``synthesised`` and its ``sentences`` (`genmat.literature.evidence`)."""
+    results = candidate.results
+    return {"synthesised": results.get("synthesised"), "sentences": list(results.get("evidence") or ())}
 
 
 def _composition(candidate: Candidate) -> dict[str, float]:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from genmat.data.disorder import THRESHOLD
 from genmat.errors import GenmatError
-from genmat.report import figures
+from genmat.report import figures, pages
 from genmat.report.periodic import periodic_table
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SCRIPTS = (
-    *("dom.js", "scene.js", "doubt.js", "vibrations.js", "disorder.js"),
-    *("viewer.js", "charts.js", "hull.js", "table.js", "app.js"),
+    *("dom.js", "lazy.js", "scene.js", "doubt.js", "vibrations.js", "disorder.js", "nearest.js", "evidence.js"),
+    *("viewer.js", "cards.js", "charts.js", "hull.js", "powder.js", "table.js", "zip.js", "page.js", "app.js"),
 )
 """Page scripts, in the order they are joined into one."""
 
@@ -39,6 +39,7 @@ STAGES = {
     "unique_relaxed": ("Still unique", "judged again after relaxation"),
     "novel_relaxed": ("Still new", "judged again after relaxation"),
     "disordered_parent": ("Not merely ordered", "no ordering of a known disordered phase"),
+    "nearest": ("Nearest known told", "alike in prototype and chemistry; nothing is dropped"),
     "select": ("Selected", "chosen for relaxation"),
     "relax": ("Relaxed", "cell and positions at rest"),
     "hull": ("Placed on the hull", "energy against competing phases"),
@@ -155,7 +156,7 @@ def page_data(
     rows = [figures.row(c, figures.on_shortlist(c)) for c in ordered]
     structures = [
         figures.pack_structure(c.structure, conventional=i < CONVENTIONAL) if c.structure is not None else None
-        for i, c in enumerate(ordered)
+        for i, c in enumerate(ordered[: pages.STRUCTURES])
     ]
     symbols = sorted({symbol for packed in structures if packed for symbol in packed[1]})
     training = {int(k): int(v) for k, v in (training_spacegroups or {}).items() if v}
@@ -163,13 +164,17 @@ def page_data(
     return {
         "columns": figures.COLUMNS,
         "rows": rows,
-        "structures": structures,
+        "drawn": "".join("0" if packed is None else "1" for packed in structures).ljust(len(rows), "0"),
+        "block": pages.BLOCK,
+        "blocks": pages.blocks(structures),
+        "pages": pages.pages(ordered),
         "elements": figures.element_styles(symbols),
         "spacegroups": figures.spacegroup_symbols(numbers),
         "training": training,
         "hulls": figures.pack_hulls(hulls),
         "near": figures.NEAR_HULL,
         "ordered": THRESHOLD,
+        "evidence": {i: figures.pack_evidence(c) for i, c in enumerate(ordered) if "evidence" in c.results},
     }
 
 
@@ -189,6 +194,8 @@ def funnel_steps(funnel: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         name, meaning = STAGES.get(step["stage"], (str(step["stage"]).replace("_", " ").capitalize(), ""))
         if step["stage"].startswith("vibrations_of_"):
             meaning = "imaginary modes among the best, phonons by finite displacements"
+        if step["stage"].startswith("evidence_"):
+            name, meaning = "Looked up in papers", "sentences on the same composition and its relatives"
         entered, passed = int(step["entered"]), int(step["passed"])
         reasons = sorted(dict(step.get("reasons") or {}).items(), key=lambda item: (-item[1], item[0]))
         if len(reasons) > MOST_REASONS:

@@ -28,11 +28,12 @@ const phaseHover = (hull, i) => `<b>${plotFormula(hull.formula[i])}</b> (referen
 
 /** Labels of points, left out where they would run into an earlier one (the hover text has them all). */
 function labels(points, texts, taken) {
+  const crowd = Math.max(1, 640 / $("main").clientWidth);   // on a phone the same letters take more of the plot
   const spread = (k) => Math.max(...points.map((p) => p[k])) - Math.min(...points.map((p) => p[k])) || 1;
   const [width, height] = [spread(0), spread(1)];
   const kept = [...taken];
   return points.map((p, i) => {
-    if (kept.some((q) => Math.abs(p[0] - q[0]) < 0.13 * width && Math.abs(p[1] - q[1]) < 0.06 * height)) return "";
+    if (kept.some((q) => Math.abs(p[0] - q[0]) < 0.13 * crowd * width && Math.abs(p[1] - q[1]) < 0.06 * crowd * height)) return "";
     kept.push(p);
     return plotFormula(texts[i]);
   });
@@ -116,7 +117,7 @@ function decompositionBars(list) {
   return el("ul", { class: "decomposition" }, list.slice(0, 40).map((row) => {
     const parts = (row.decomposition || "").split(" + ").map((term) => term.match(/^([\d.]+)\s+(.+)$/)).filter(Boolean);
     return el("li", {},
-      el("button", { type: "button", class: "link", onclick: () => select(row, true) }, ...formula(row.formula)),
+      el("a", { class: "name", href: pageAddress(row) }, ...formula(row.formula)),
       el("span", { class: "num" }, `${mev(row.e_above_hull)} meV/atom`),
       el("span", { class: "parts" }, parts.length ? parts.map(([, amount, phase]) =>
         el("span", { style: `flex-grow:${Number(amount)}` }, `${amount} `, ...formula(phase)))
@@ -140,15 +141,26 @@ function drawHull(name) {
     [...list.map((row) => [formula(row.formula), "candidate", number(row.formation_energy, 3), mev(row.e_above_hull)]),
       ...hull.formula.map((text, i) => [formula(text), hull.on_hull[i] ? "reference, on the hull" : "reference",
         number(hull.energy[i], 3), hull.on_hull[i] ? "0" : "> 0"]).slice(0, 60)]);
-  if (!flat) return;
+  if (flat) hullFigure("plot-hull", name, list);
+}
+
+/** The hull of a system of two or three elements with candidates in it, and one of them ringed. */
+async function hullFigure(id, name, list, chosen = null) {
+  const hull = data.hulls[name];
   const [traces, layout] = hull.elements.length === 2 ? binary(hull, list) : ternary(hull, list);
-  plot("plot-hull", traces, layout, `Convex hull of ${hull.elements.join("–")}: ${stable.length} stable reference ` +
-    `compositions (${stable.slice(0, 12).join(", ")}) and ${list.length} candidates.`).then((node) => {
-    node.removeAllListeners?.("plotly_click");
-    node.on("plotly_click", ({ points }) => {
-      const index = points[0]?.customdata;
-      if (index !== undefined) select(rows[index], true);
-    });
+  const stable = hull.formula.filter((_, i) => hull.on_hull[i]);
+  const last = traces[traces.length - 1];
+  const place = list.indexOf(chosen);
+  if (place >= 0) {
+    traces.push({ type: "scatter", mode: "markers", name: "this one", x: [last.x[place]], y: [last.y[place]], hoverinfo: "skip",
+      marker: { symbol: "circle-open", size: 24, color: token("--ink"), line: { width: 2 } } });
+  }
+  const node = await plot(id, traces, layout, `Convex hull of ${hull.elements.join("–")}: ${stable.length} stable reference ` +
+    `compositions (${stable.slice(0, 12).join(", ")}) and ${list.length} candidates.`);
+  node.removeAllListeners?.("plotly_click");
+  node.on("plotly_click", ({ points }) => {
+    const index = points[0]?.customdata;
+    if (index !== undefined) openPage(rows[index]);
   });
 }
 

@@ -166,8 +166,7 @@ function drawing(packed, yaw = -0.5, pitch = 0.32) {
 }
 
 /** The stored geometry, untouched, as a P1 CIF. */
-function toCif(row) {
-  const packed = data.structures[row.index];
+function toCif(row, packed) {
   const clean = (text) => String(text ?? "").replace(/[^\x20-\x7e]/g, "?");
   const [a, b, c, alpha, beta, gamma] = packed[0];
   const lines = [
@@ -187,4 +186,4 @@ function toCif(row) {
 }
 
 /** File name for a row: formula and id, letters and digits only. */
-const cifName = (row) => `${row.formula}_${row.id}`.replace(/[^A-Za-z0-9_.-]+/g, "_").slice(0, 80) + ".cif";
+const fileName = (row, ending) => `${`${row.formula}_${row.id}`.replace(/[^A-Za-z0-9_.-]+/g, "_").slice(0, 80)}.${ending}`;

@@ -6,8 +6,7 @@ const grid = { sort: "rank", descending: false, page: 0, shown: rows, text: "", 
 const FIELDS = [
   { key: "rank", title: "Rank", numeric: true, value: (row) => row.index, cell: (row) => (row.failure ? "–" : String(row.index + 1)) },
   { key: "formula", title: "Formula", value: (row) => row.formula.toLowerCase(), head: true,
-    cell: (row) => el("button", { type: "button", class: "link", "data-candidate": row.index,
-      onclick: () => select(row, true) }, ...formula(row.formula)) },
+    cell: (row) => el("a", { class: "name", href: pageAddress(row), "data-row": row.index }, ...formula(row.formula)) },
   { key: "e_above_hull", title: "Above hull", unit: "meV/atom", numeric: true, value: (row) => row.e_above_hull,
     cell: (row) => [mev(row.e_above_hull), row.interval_low === null ? ""
       : el("span", { class: "why range" }, `${mev(row.interval_low)} to ${mev(row.interval_high)}`)] },
@@ -87,9 +86,9 @@ function drawPage() {
   $("table-body").replaceChildren(...slice.map((row) => el("tr", { class: row.failure ? "failed" : null },
     FIELDS.map((field) => el(field.head ? "th" : "td", { scope: field.head ? "row" : null, class: field.numeric ? "num" : null },
       ...[field.cell(row)].flat())),
-    el("td", {}, data.structures[row.index] ? el("button", { type: "button", class: "small",
+    el("td", {}, hasStructure(row) ? el("button", { type: "button", class: "small",
       "aria-label": `Download the CIF of ${row.formula}, ${row.id}`,
-      onclick: () => download(cifName(row), toCif(row), "chemical/x-cif") }, "CIF") : ""))));
+      onclick: () => downloadCif(row) }, "CIF") : ""))));
   if (!slice.length) {
     $("table-body").append(el("tr", {}, el("td", { colspan: FIELDS.length + 1, class: "empty" }, "Nothing matches.")));
   }
@@ -109,6 +108,18 @@ function drawPage() {
 function turnPage(step) {
   grid.page += step;
   drawPage();
+}
+
+/** Arrow keys move through the names of the table, over its pages too. */
+function walk(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1, PageDown: PAGE, PageUp: -PAGE }[event.key];
+  const row = event.target.closest?.("[data-row]");
+  if (!step || !row || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  const place = grid.shown.indexOf(rows[Number(row.dataset.row)]) + step;
+  const next = Math.max(0, Math.min(grid.shown.length - 1, place));
+  if (Math.floor(next / PAGE) !== grid.page) turnPage(Math.floor(next / PAGE) - grid.page);
+  document.querySelector(`#table-body [data-row="${grid.shown[next].index}"]`).focus();
 }
 
 /** Show in the table only what contains an element (from the periodic table). */
@@ -137,5 +148,6 @@ function initTable() {
   $("kind").onchange = (event) => { grid.kind = event.target.value; refresh(); };
   $("page-back").onclick = () => turnPage(-1);
   $("page-on").onclick = () => turnPage(1);
+  $("table-body").addEventListener("keydown", walk);
   refresh();
 }

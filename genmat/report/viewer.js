@@ -1,6 +1,6 @@
 // The selected candidate: interactive 3D view (3Dmol, loaded on first need) and its facts.
 
-const view = { library: null, gl: null, selected: null, labels: false, drawn: null };
+const view = { library: null, gl: null, selected: null, packed: null, labels: false, drawn: null };
 
 /** The 3D library is stored as inert text and run only when somebody looks. */
 function load3d() {
@@ -27,13 +27,13 @@ function context3d() {
 
 /** Turn the model as in the still drawings: c upright, seen slightly from above and from the side. */
 function home() {
-  view.gl.setView([0, 0, 0, 0, 0, 0, 0, 1]);
-  view.gl.rotate(-90, "vx").rotate(-28, "vy").rotate(18, "vx").zoomTo().zoom(1.3);
-  view.gl.render();
+  // −90° about x, −28° about y, 18° about x, as one quaternion: every call to the library draws the scene anew
+  view.gl.setView([0, 0, 0, 0, -0.57033, -0.1422, -0.19572, 0.78499]).zoomTo().zoom(1.3);
+  view.gl.render();   // builds what was added
 }
 
-function draw3d(row) {
-  const packed = data.structures[row.index];
+function draw3d() {
+  const { selected: row, packed } = view;
   const stage = $("stage");
   stage.querySelector(".drawing")?.remove();
   const gl = context3d();
@@ -43,6 +43,8 @@ function draw3d(row) {
     return;
   }
   const model = scene(packed);
+  const canvas = stage.querySelector("canvas");
+  if (canvas.clientWidth !== stage.clientWidth || canvas.clientHeight !== stage.clientHeight) gl.resize();
   gl.clear();
   const bonded = model.balls.map(() => []);
   model.bonds.forEach(([i, j]) => { bonded[i].push(j); bonded[j].push(i); });
@@ -73,7 +75,7 @@ function label3d(text, at, axis) {
     position: { x: at[0], y: at[1], z: at[2] }, fontSize: axis ? 16 : 13, alignment: "center", inFront: true,
     fontColor: token("--ink"), showBackground: !axis,
     backgroundColor: token("--card"), backgroundOpacity: axis ? 0 : 0.75,
-  });
+  }, undefined, true);   // drawn with the rest
 }
 
 function legend(packed) {
@@ -89,8 +91,7 @@ function fact(name, ...value) {
   return el("div", {}, el("dt", {}, name), el("dd", {}, ...value));
 }
 
-function facts(row) {
-  const packed = data.structures[row.index];
+function facts(row, packed) {
   const state = status(row);
   const [a, b, c, alpha, beta, gamma] = packed ? packed[0] : [];
   const cell = packed && [`${number(a, 3)}, ${number(b, 3)}, ${number(c, 3)} Å`, el("br"),
@@ -103,6 +104,7 @@ function facts(row) {
     ...doubtFacts(row),
     ...vibrationFacts(row),
     ...disorderFacts(row),
+    ...evidenceFacts(row),
     row.decomposition ? fact("Competes with", ...decomposition(row.decomposition)) : null,
     fact("Formation energy", number(row.formation_energy, 3), " eV/atom"),
     row.max_force === null ? null : fact("Largest force", number(row.max_force, 3), " eV/Å"),
@@ -113,25 +115,39 @@ function facts(row) {
     fact("Id", el("code", {}, row.id)));
 }
 
-/** Show a candidate; `scroll` brings the viewer into sight. */
-function select(row, scroll = false) {
+/** The drawing in words and numbers, for those who do not see it: every atom of the stored cell. */
+function atomTable(packed) {
+  const box = el("div", { class: "numbers", id: "numbers-atoms", tabindex: "0", role: "region", "aria-label": "Atoms of the cell" });
+  const node = el("details", {}, el("summary", {}, "Atoms and coordinates"), box);
+  node.addEventListener("toggle", () => numbersTable("numbers-atoms", "Atoms of the cell, fractional coordinates",
+    ["element", "x", "y", "z", "occupancy"], sites(packed).map(({ symbol, f, occupancy }) =>
+      [symbol, ...f.map((x) => number(x, 4)), number(occupancy, 2)])), { once: true });
+  return node;
+}
+
+/** Show a candidate; `scroll` brings the viewer into sight. Its structure may have to be unpacked first. */
+async function select(row, scroll = false) {
   view.selected = row;
-  const packed = data.structures[row.index];
+  view.packed = null;
   $("viewer-title").replaceChildren(...formula(row.formula));
-  $("viewer-facts").replaceChildren(facts(row), packed ? legend(packed) : "");
-  $("viewer-cif").disabled = !packed;
+  $("viewer-cif").disabled = !hasStructure(row);
+  $("viewer-page").href = pageAddress(row);
   $("stage").setAttribute("aria-label",
     `Crystal structure of ${row.formula}. Arrow keys turn it, plus and minus zoom, R resets, L labels the atoms.`);
-  $("stage-note").textContent = packed ? "" : "No structure is stored for this candidate.";
   document.querySelectorAll("[data-candidate]").forEach((node) =>
     node.setAttribute("aria-pressed", String(Number(node.dataset.candidate) === row.index)));
-  $("stage-wrap").hidden = !packed;
+  $("stage-wrap").hidden = !hasStructure(row);
   if (scroll) {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     $("viewer").scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
     $("viewer-title").focus({ preventScroll: true });
   }
-  if (packed) whenNear($("stage"), () => view.selected === row && draw3d(row));
+  const packed = await structureOf(row);
+  if (view.selected !== row) return;
+  view.packed = packed;
+  $("viewer-facts").replaceChildren(facts(row, packed), ...(packed ? [legend(packed), atomTable(packed)] : []));
+  $("stage-note").textContent = packed ? "" : "No structure is stored for this candidate.";
+  if (packed) whenNear($("stage"), () => view.packed === packed && draw3d());
 }
 
 function turn(angle, axis) {
@@ -145,7 +161,7 @@ function zoom(factor) {
 function toggleLabels() {
   view.labels = !view.labels;
   $("view-labels").setAttribute("aria-pressed", String(view.labels));
-  if (view.selected && data.structures[view.selected.index]) draw3d(view.selected);
+  if (view.packed) draw3d();
 }
 
 const viewActions = {
@@ -174,33 +190,6 @@ function initViewer() {
   $("view-out").onclick = viewActions["-"];
   $("view-reset").onclick = viewActions.r;
   $("view-labels").onclick = toggleLabels;
-  $("viewer-cif").onclick = () => download(cifName(view.selected), toCif(view.selected), "chemical/x-cif");
-  themeListeners.push(() => view.gl && view.selected && data.structures[view.selected.index] && draw3d(view.selected));
-}
-
-/** The best five as cards with a still drawing each. */
-function initCards() {
-  const best = rows.filter((row) => row.shortlisted).slice(0, 5);
-  const alive = rows.filter((row) => !row.failure && data.structures[row.index]);
-  const placed = alive.filter((row) => row.e_above_hull !== null);
-  const chosen = best.length ? best : (placed.length ? placed : alive).slice(0, 5);
-  $("cards").replaceChildren(...chosen.map((row, i) => el("li", {},
-    el("button", { class: "card", type: "button", "data-candidate": row.index, onclick: () => select(row, true) },
-      el("span", { class: "card-rank" }, el("span", { class: "sr" }, "Rank "), String(i + 1)),
-      data.structures[row.index] ? drawing(data.structures[row.index]) : el("span", { class: "drawing" }),
-      el("span", { class: "card-formula" }, ...formula(row.formula)),
-      el("span", { class: "card-sg" }, ...spacegroup(row.spacegroup)),
-      row.e_above_hull === null ? el("span", { class: "card-note" }, "no hull energy")
-        : el("span", { class: "card-energy" }, el("b", {}, mev(row.e_above_hull)), " meV/atom"),
-      row.e_above_hull === null ? null : el("span", { class: "card-note" },
-        ...(Math.abs(row.e_above_hull) < 0.0005 ? ["on the hull"] : [row.e_above_hull > 0 ? "above " : "below ",
-          ...(row.decomposition ? decomposition(row.decomposition) : ["the hull"])])),
-      row.p_stable === null ? null : el("span", { class: "card-note" }, el("b", {}, percent(row.p_stable)), " stable"),
-      row.disorder_probability === null ? null : el("span", { class: "card-note" },
-        el("b", {}, percent(isOrdered(row) ? 1 - row.disorder_probability : row.disorder_probability)),
-        isOrdered(row) ? " ordered" : " disordered"),
-      el("span", { class: "sr" }, ". Show in the 3D viewer.")))));
-  const first = chosen[0] || rows.find((row) => data.structures[row.index]) || rows[0];
-  if (first) select(first);
-  else $("viewer").hidden = true;
+  $("viewer-cif").onclick = () => downloadCif(view.selected);
+  themeListeners.push(() => view.gl && view.packed && draw3d());
 }

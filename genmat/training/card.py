@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 
 from genmat.errors import GenmatError
+from genmat.training.check import UNKNOWN, header, write_checked
 from genmat.training.metrics import SEGMENTS
 
 KINDS = {"crystal_gpt": "decoder-only transformer", "crystal_rnn": "gated recurrent network"}
@@ -39,9 +40,7 @@ def write_card(folder: Path) -> Path:
         raise GenmatError(f"{error.filename}: missing; train the model with genmat train") from None
     samples = folder / "samples.json"
     measured = json.loads(samples.read_text()) if samples.is_file() else None
-    path = folder / "README.md"
-    path.write_text(render(figures, stats, measured))
-    return path
+    return write_checked(folder, figures, lambda known: render(known, stats, measured))
 
 
 def render(figures: dict[str, Any], stats: dict[str, Any], samples: dict[str, Any] | None) -> str:
@@ -54,6 +53,8 @@ def render(figures: dict[str, Any], stats: dict[str, Any], samples: dict[str, An
         return f"{metrics[split][model]['all']['nats_per_crystal']:.2f}" if split in metrics else "not measured"
 
     return template.substitute(
+        header=header(("crystals", "inorganic", "generative"), "text-generation", name, results(metrics)),
+        check=figures.get("check", f"{UNKNOWN}\n"),
         name=name,
         kind=KINDS[config["model"]["type"]],
         parameters=f"{figures['parameters']:,}",
@@ -93,6 +94,14 @@ def taught(preference: dict[str, Any] | None, name: str) -> str:
         preferred=preference["preferred"],
         set_against=preference["set_against"],
     )
+
+
+def results(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """Loss, perplexity and nats per crystal of the test split, for the model index."""
+    if "test" not in metrics:
+        return []
+    found = {name: metrics["test"]["model"]["all"][name] for name in ("loss", "perplexity", "nats_per_crystal")}
+    return [{"dataset": "Materials Project crystals, held-out formulas", "split": "test", "metrics": found}]
 
 
 def loss_table(metrics: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from genmat.crystal.shells import RANKS, site_symmetries
 from genmat.errors import GenmatError
+from genmat.training.check import UNKNOWN, header, write_checked
 
 COMMANDS = {
     "test": "python benchmarks/cgat.py test --write",
@@ -36,9 +37,8 @@ def write_cgat_card(folder: Path) -> Path:
     except FileNotFoundError as error:
         raise GenmatError(f"{error.filename}: missing; train the model with genmat train") from None
     scores = folder / "scores.json"
-    path = folder / "README.md"
-    path.write_text(render(figures, json.loads(scores.read_text()) if scores.is_file() else {}))
-    return path
+    measured = json.loads(scores.read_text()) if scores.is_file() else {}
+    return write_checked(folder, figures, lambda known: render(known, measured))
 
 
 def render(figures: dict[str, Any], scores: dict[str, Any]) -> str:
@@ -48,6 +48,8 @@ def render(figures: dict[str, Any], scores: dict[str, Any]) -> str:
     template = Template((Path(__file__).parent / "cgat_card.md").read_text())
     parts = [training_table(figures), test_table(scores.get("test")), wbm_table(scores.get("wbm"))]
     return template.substitute(
+        header=header(("inorganic", "crystal-structures", "formation-energy"), "graph-ml", figures["name"]),
+        check=figures.get("check", f"{UNKNOWN}\n"),
         name=figures["name"],
         parameters=f"{figures['parameters']:,}",
         members="one network" if members == 1 else f"an ensemble of {members} networks",
@@ -77,10 +79,11 @@ def training_table(figures: dict[str, Any]) -> str:
         lines.append(f"| {split} | {errors} | {100 * s['coverage']:.1f} % | {s['n']:,} |")
     s = figures["metrics"]["test"]
     bare = s["without_shells"]
-    lines.append(
-        f"\nTest: energy above the hull read off directly, MAE {s['above_hull_mae']:.4f} eV/atom; volume, mean"
-    )
-    lines.append(f"relative error {100 * s['volume_mape']:.1f} %.")
+    if "above_hull_mae" in s:  # a table may know energies alone
+        lines.append(
+            f"\nTest: energy above the hull read off directly, MAE {s['above_hull_mae']:.4f} eV/atom; volume, mean"
+        )
+        lines.append(f"relative error {100 * s['volume_mape']:.1f} %.")
     if bare["mae"] is not None:
         lines.append(f"{bare['n']:,} crystals on prototypes without shells: MAE {bare['mae']:.4f} eV/atom.")
     return "\n".join(lines)

@@ -8,12 +8,34 @@ from string import Template
 from typing import Any
 
 from genmat.errors import GenmatError
+from genmat.training.check import UNKNOWN, header, write_checked
 
 WHAT = {
     "composition": "Reads a composition and tells space group, crystal system, anonymous prototype, formation\n"
     "energy, band gap, metallicity and volume of its most stable crystal.",
     "disorder": "Reads a composition and tells how likely its crystals are disordered, and in which way:\n"
     "substitutional (S), vacancies (V), both (M), or ordered (O).",
+}
+TAGS = {
+    "composition": ("inorganic", "composition", "crystal-symmetry", "formation-energy"),
+    "disorder": ("inorganic", "composition", "disorder"),
+}
+INTENDED = {
+    "composition": """A first guess where only a formula is known: to sort candidates, to choose space groups to search,
+to see whether a prediction is surprising. Not for: polymorphs, properties of a particular crystal, or anything a
+calculation or an experiment should decide.""",
+    "disorder": """Telling, of formulas about to be computed as ordered crystals, which ones nature would probably
+scramble. Not for: saying that a compound exists, at which temperature it orders, or that a sample is ordered.""",
+}
+CHECKED = {
+    "composition": "Likeliest space group, its probability, and formation energy of four textbook compounds",
+    "disorder": "Probability of disorder of four compounds at the training data's prior",
+}
+SAID = {
+    "composition": "space group {told.predictions['spacegroup'].argmax().item() + 1}, "
+    "{told.predictions['spacegroup'].max().exp().item():.3f}; "
+    "{told.predictions['formation_energy'].item():.3f} eV/atom",
+    "disorder": "{told.probability.item():.3f}",
 }
 USE = {
     "composition": "genmat predict symmetry BaTiO3 --top 5\ngenmat predict properties BaTiO3",
@@ -70,9 +92,8 @@ def write_composition_card(folder: Path) -> Path:
     except FileNotFoundError as error:
         raise GenmatError(f"{error.filename}: missing; train the model with genmat train") from None
     scores = folder / "scores.json"
-    path = folder / "README.md"
-    path.write_text(render(figures, json.loads(scores.read_text()) if scores.is_file() else None))
-    return path
+    measured = json.loads(scores.read_text()) if scores.is_file() else None
+    return write_checked(folder, figures, lambda known: render(known, measured))
 
 
 def render(figures: dict[str, Any], scores: dict[str, Any] | None) -> str:
@@ -84,7 +105,11 @@ def render(figures: dict[str, Any], scores: dict[str, Any] | None) -> str:
     table = symmetry_table if kind == "composition" else disorder_table
     return template.substitute(
         name=figures["name"],
-        tag="crystal-symmetry" if kind == "composition" else "disorder",
+        header=header(TAGS[kind], "tabular-classification", figures["name"], results(scores, kind)),
+        intended=INTENDED[kind],
+        checked=CHECKED[kind],
+        said=SAID[kind],
+        check=figures.get("check", f"{UNKNOWN}\n"),
         what=WHAT[kind],
         parameters=f"{figures['parameters']:,}",
         encoder=ENCODER_WORDS[encoder],
@@ -112,6 +137,18 @@ def started(start: str | list[str] | None) -> str:
         return ""
     names = [start] if isinstance(start, str) else start
     return ", members started from " + " and ".join(f"`{name}`" for name in names)
+
+
+def results(scores: dict[str, Any] | None, kind: str) -> list[dict[str, Any]]:
+    """Figures of the test split for the model index."""
+    if not scores:
+        return []
+    if kind == "composition":
+        symmetry = scores["model"]["symmetry"]
+        found = {name: symmetry[key] for name, key in (("top_1", "top1"), ("top_5", "top5"), ("top_10", "top10"))}
+        return [{"dataset": "Matbench v0.1 formulas, space groups", "split": "test", "metrics": found}]
+    found = {name: scores["model"]["all"][name] for name in ("balanced_accuracy", "auroc", "mcc")}
+    return [{"dataset": "formulas ever reported with partial occupancy", "split": "test", "metrics": found}]
 
 
 def experiment(config: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -174,7 +174,8 @@ def explain(problem: Any, recipe: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
         section = recipe
         for part in problem["loc"][:-1]:
-            section = section.model_fields[str(part)].annotation  # type: ignore[assignment]
+            inside = get_args(section)[0] if isinstance(part, int) else section.model_fields[part].annotation
+            section = inside  # type: ignore[assignment]
         return f"{where}: {did_you_mean(str(problem['loc'][-1]), section.model_fields, 'key')}"
     if problem["type"] == "missing":
         return f"{where}: missing; add it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from huggingface_hub import DatasetCard
 
 from genmat.data.cards import check_card, main, measure, read_card, render_card
 from genmat.errors import GenmatError
@@ -34,9 +35,17 @@ def test_counts_and_hashes_are_recomputed(card, request, root):
 def test_cards_are_complete(card):
     header, body = read_card(card)
     assert header["license"] and header["genmat"]["sources"]
-    assert "rebuild" in body
+    assert "rebuild" in body and header["tags"] and header["pretty_name"]
+    assert "\n## Intended use\n" in body and "\n## Limits\n" in body
     for entry in header["genmat"]["files"]:
         assert len(entry["sha256"]) == 64 and entry["rows"] > 0
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.stem)
+def test_the_hub_reads_the_header(card):
+    data = DatasetCard(card.read_text()).data.to_dict()
+    assert data["license"] in ("cc-by-4.0", "mit", "lgpl", "cdla-permissive-2.0", "apache-2.0", "unknown", "other")
+    assert len(data["pretty_name"]) < 100
 
 
 @pytest.fixture

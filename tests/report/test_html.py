@@ -12,8 +12,9 @@ import pytest
 
 from genmat.candidate import Candidate
 from genmat.errors import GenmatError
-from genmat.report import write_report
+from genmat.report import pages, write_report
 from genmat.report.html import HERE, SCRIPTS, funnel_steps, json_island
+from genmat.report.pages import grown
 from genmat.report.periodic import periodic_table
 
 EVIL = "</script><img src=x onerror=alert(1)><!--<script>\u2028'\"&"
@@ -48,7 +49,8 @@ def test_answer_comes_first(page):
 def test_every_candidate_is_in_the_data(page, candidates):
     data = island(page)
     assert sorted(row[0] for row in data["rows"]) == sorted(c.id for c in candidates)
-    assert [s is None for s in data["structures"]] == [False] * 7 + [True]
+    assert data["drawn"] == "11111110"
+    assert [s is None for s in grown(data["blocks"][0])] == [False] * 7 + [True]
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -87,6 +89,15 @@ def test_json_island_round_trips():
     text = json_island({"x": EVIL})
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == {"x": EVIL}
+
+
+def test_of_very_many_candidates_the_best_keep_their_structure(candidates, monkeypatch, tmp_path):
+    monkeypatch.setattr(pages, "STRUCTURES", 3)
+    monkeypatch.setattr(pages, "BLOCK", 2)
+    monkeypatch.setattr(pages, "PAGES", 1)
+    data = island(write_report(candidates, tmp_path / "r.html", funnel=[], run={}).read_text("utf-8"))
+    assert data["drawn"] == "11100000" and len(data["rows"]) == 8 and set(data["pages"]) == {"0"}
+    assert [len(grown(block)) for block in data["blocks"]] == [2, 1]
 
 
 def test_a_hundred_candidates_take_less_than_three_megabytes(candidates, page_inputs, tmp_path):
