@@ -1,12 +1,15 @@
 """How much of what is generated nature would disorder, and what that leaves of S.U.N.: S.U.N.O.
 
     python benchmarks/disorder_share.py runs/judged/values.csv --data ../shared/data --priors 0.25 0.5 --json share.json
+    genmat generate --model crystal-gpt -n 1000 --out runs/gpt.jsonl
+    python benchmarks/disorder_share.py --samples runs/gpt.jsonl --priors 0.25 0.5          # shares alone, no hull
 
-Reads the `values.csv` of any `genmat evaluate generation` and the stored structures of MatterGen and PLaID++ (with
-their own flag S.U.N.), and the test split of the Materials Project table. Of each set: the share of samples that count
-as disordered (corrected probability of 0.5 or more) under every prior, and in brackets the mean probability, which is
-the share expected if the prior is right. S.U.N. at most `--above` eV/atom above the hull, new to the training set.
-For scale the same shares of the disorder test split, apart for formulas ever and never reported disordered.
+Reads the `values.csv` of any `genmat evaluate generation`, files of samples, and the stored structures of MatterGen and
+PLaID++ (with their own flag S.U.N.), and the test split of the Materials Project table. Of each set: the share of
+samples that count as disordered (corrected probability of 0.5 or more) under every prior, and in brackets the mean
+probability, which is the share expected if the prior is right. S.U.N. at most `--above` eV/atom above the hull, new to
+the training set. For scale the same shares of the disorder test split, apart for formulas ever and never reported
+disordered.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import numpy as np
 from genmat.cli.disorder import model_folder
 from genmat.data.disorder import disorder_of, is_ordered
 from genmat.data.generation_metrics import Judged, sun
+from genmat.data.read import read_candidates
 
 SUM = re.compile(r"_chemical_formula_sum\s+(?:'([^']+)'|\"([^\"]+)\"|(\S+))")
 
@@ -114,6 +118,7 @@ def main() -> None:
     """Collect the sets, predict every formula once a prior, print one line a set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("values", type=Path, nargs="*", help="values.csv of `genmat evaluate generation`")
+    parser.add_argument("--samples", type=Path, nargs="*", default=[], help="generated crystals, not judged otherwise")
     parser.add_argument("--data", type=Path, help="shared data: stored structures and test split are judged besides")
     parser.add_argument("--priors", type=float, nargs="+", default=[0.25, 0.5])
     parser.add_argument("--above", type=float, default=0.05, help="eV/atom, for S.U.N.")
@@ -122,6 +127,7 @@ def main() -> None:
     judged = {f"{path.parent.name}: {name}" if len(arguments.values) > 1 else name: rows
               for path in arguments.values for name, rows in read_values(path).items()}  # fmt: skip
     sets: dict[str, list[str]] = {name: [row.formula for row in rows if row.formula] for name, rows in judged.items()}
+    sets |= {path.stem: [candidate.formula for candidate in read_candidates(path)] for path in arguments.samples}
     flags: dict[str, list[bool]] = {}
     if arguments.data:
         sets |= dict(mattergen(arguments.data))

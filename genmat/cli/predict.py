@@ -16,6 +16,9 @@ Formulas = Annotated[list[str] | None, typer.Argument(help="Formulas such as BaT
 File = Annotated[
     Path | None, typer.Option(help="More formulas: one a line, or a CSV with a column formula or composition.")
 ]
+Members = Annotated[
+    int | None, typer.Option(help="Ask only the first networks of the model: faster, a little worse.", min=1)
+]
 ReaderModel = Annotated[str | None, typer.Option("--model", help="Name of a shipped model, or its folder.")]
 
 
@@ -24,32 +27,40 @@ def symmetry(
     formulas: Formulas = None,
     file: File = None,
     top: Annotated[int, typer.Option(help="Likeliest space groups shown.", min=1, max=230)] = 5,
+    members: Members = None,
     model: ReaderModel = None,
     json: opt.Json = False,
 ) -> None:
-    """Space group and crystal system, likeliest first, with probabilities."""
+    """Space group, crystal system and anonymous prototype, likeliest first, with probabilities."""
 
     def rows(reader: Any, compositions: list) -> list[dict[str, Any]]:
         from genmat.data.composition_predict import symmetry_rows
 
-        return symmetry_rows(reader, compositions, top)
+        return symmetry_rows(reader, compositions, top, members)
 
     def line(row: dict[str, Any]) -> str:
         groups = ", ".join(f"{g['number']} {g['probability']:.2f}" for g in row["spacegroups"])
         system = row["crystal_systems"][0]
-        return f"{row['formula']}: {groups}; {system['name']} {system['probability']:.2f}"
+        shapes = ", ".join(f"{p['key']} {p['probability']:.2f}" for p in row["prototypes"]) or "none known"
+        return f"{row['formula']}: {groups}; {system['name']} {system['probability']:.2f}; {shapes}"
 
     _run("composition", model, formulas, file, rows, line, json)
 
 
 @app.command()
-def properties(formulas: Formulas = None, file: File = None, model: ReaderModel = None, json: opt.Json = False) -> None:
+def properties(
+    formulas: Formulas = None,
+    file: File = None,
+    members: Members = None,
+    model: ReaderModel = None,
+    json: opt.Json = False,
+) -> None:
     """Formation energy, band gap (PBE), metallicity and volume of the most stable crystal."""
 
     def rows(reader: Any, compositions: list) -> list[dict[str, Any]]:
         from genmat.data.composition_predict import property_rows
 
-        return property_rows(reader, compositions)
+        return property_rows(reader, compositions, members)
 
     def line(row: dict[str, Any]) -> str:
         return (
@@ -71,6 +82,7 @@ def disorder(
     structure: Annotated[
         Path | None, typer.Option(help="Crystals instead of formulas (file or folder): which sites mix, and with what.")
     ] = None,
+    members: Members = None,
     model: ReaderModel = None,
     json: opt.Json = False,
 ) -> None:
@@ -82,7 +94,7 @@ def disorder(
     def rows(reader: Any, compositions: list) -> list[dict[str, Any]]:
         from genmat.data.composition_predict import disorder_rows
 
-        return disorder_rows(reader, compositions, prior)
+        return disorder_rows(reader, compositions, prior, members)
 
     def line(row: dict[str, Any]) -> str:
         types = ", ".join(f"{name} {chance:.2f}" for name, chance in row["type_probabilities"].items())

@@ -62,7 +62,7 @@ def trainer_of(kind: str) -> tuple[type[Any], Callable[..., dict[str, Any]]]:
         from genmat.training.cgat_config import CGATTrainConfig
 
         return CGATTrainConfig, train_cgat
-    if kind in ("composition_transformer", "composition_gru"):
+    if kind in ("composition_transformer", "composition_gru", "composition_both"):
         from genmat.training.composition_config import CompositionTrainConfig
         from genmat.training.composition_runs import train_composition
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from genmat.data.composition_structures import fitting
 from genmat.data.composition_tables import SYSTEMS, TYPES, encode, is_whole, read_amounts, spell, system_of
 from genmat.errors import GenmatError
 
 BATCH = 512
+SYMMETRY = ["spacegroup", "prototype", "formula_units"]
+PROPERTIES = ["formation_energy", "band_gap", "is_metal", "volume"]
 
 
 def load_reader(folder: Path) -> Any:
@@ -39,7 +42,7 @@ def predict(model: Any, numbers: np.ndarray, amounts: np.ndarray, **options: Any
     Args:
         numbers: (N, T) atomic numbers, 0 where padded.
         amounts: (N, T) amounts.
-        options: of the model's forward, such as `prior`.
+        options: of the model's forward, such as `prior`, `tasks`, `members`.
 
     Returns:
         By name, arrays of length N in the order of the rows: the tasks of a `CompositionModel`, or `probability`,
@@ -70,6 +73,16 @@ def system_probabilities(logp: np.ndarray) -> np.ndarray:
     return sums.T
 
 
+def prototype_probabilities(logp: np.ndarray, keys: Sequence[str], amounts: np.ndarray) -> np.ndarray:
+    """Probabilities (N, P) of prototypes from log-probabilities: zero where the stoichiometry is another.
+
+    What the others had goes to those that fit and, at the end, to `OTHER`, in proportion; fractional formulas fit none.
+    """
+    chances = np.exp(logp) * fitting(keys, amounts)
+    chances[:, -1] = np.exp(logp[:, -1])
+    return chances / chances.sum(1, keepdims=True)
+
+
 def read_formulas(formulas: Sequence[str]) -> list[dict[str, float] | GenmatError]:
     """Compositions, or the reason why there is none, formula by formula."""
     found: list[dict[str, float] | GenmatError] = []
@@ -81,36 +94,51 @@ def read_formulas(formulas: Sequence[str]) -> list[dict[str, float] | GenmatErro
     return found
 
 
-def symmetry_rows(model: Any, compositions: Sequence[dict[str, float]], top: int = 5) -> list[dict[str, Any]]:
-    """Likeliest space groups and crystal systems of compositions.
+def symmetry_rows(
+    model: Any, compositions: Sequence[dict[str, float]], top: int = 5, members: int | None = None
+) -> list[dict[str, Any]]:
+    """Likeliest space groups, crystal systems and anonymous prototypes of compositions.
+
+    Args:
+        members: how many networks of the model are asked, the first ones; default all.
 
     Returns:
-        Per composition `formula`, `spacegroups` and `crystal_systems`: lists of the value and its `probability`,
-        likeliest first; `formula_units`, likeliest number in the primitive cell.
+        Per composition `formula`, `spacegroups`, `crystal_systems` and `prototypes` (those of its stoichiometry; what
+        is missing to one is the probability of a rare prototype): lists of the value and its `probability`, likeliest
+        first; `formula_units`, likeliest number in the primitive cell.
     """
-    found = predict(model, *encode(compositions))
+    numbers, amounts = encode(compositions)
+    found = predict(model, numbers, amounts, tasks=SYMMETRY, members=members)
+    keys = model.config.tasks["prototype"]["labels"]
+    shapes = prototype_probabilities(found["prototype"], keys, amounts)[:, :-1]
     chances, systems = np.exp(found["spacegroup"]), system_probabilities(found["spacegroup"])
     units = [model.config.tasks["formula_units"]["labels"][i] for i in found["formula_units"].argmax(1)]
     rows = []
     for i, composition in enumerate(compositions):
-        best, likely = np.argsort(-chances[i])[:top], np.argsort(-systems[i])[:top]
+        best, likely, built = (np.argsort(-part[i], kind="stable")[:top] for part in (chances, systems, shapes))
         rows.append({
             "formula": spell(composition),
             "spacegroups": [{"number": int(g) + 1, "probability": float(chances[i, g])} for g in best],
             "crystal_systems": [{"name": SYSTEMS[s], "probability": float(systems[i, s])} for s in likely],
+            "prototypes": [{"key": keys[k], "probability": float(shapes[i, k])} for k in built if shapes[i, k] > 0],
             "formula_units": int(units[i]),
         })  # fmt: skip
     return rows
 
 
-def property_rows(model: Any, compositions: Sequence[dict[str, float]]) -> list[dict[str, Any]]:
+def property_rows(
+    model: Any, compositions: Sequence[dict[str, float]], members: int | None = None
+) -> list[dict[str, Any]]:
     """Properties of the most stable crystal of each composition, as DFT (PBE) would have them.
+
+    Args:
+        members: how many networks of the model are asked, the first ones; default all.
 
     Returns:
         Per composition `formula`, `formation_energy_per_atom` (eV/atom), `band_gap` (eV), `metal_probability`,
         `volume_per_atom` (Å³).
     """
-    found = predict(model, *encode(compositions))
+    found = predict(model, *encode(compositions), tasks=PROPERTIES, members=members)
     metal = 1 / (1 + np.exp(-found["is_metal"]))
     return [
         {
@@ -125,12 +153,13 @@ def property_rows(model: Any, compositions: Sequence[dict[str, float]]) -> list[
 
 
 def disorder_rows(
-    model: Any, compositions: Sequence[dict[str, float]], prior: float | None = None
+    model: Any, compositions: Sequence[dict[str, float]], prior: float | None = None, members: int | None = None
 ) -> list[dict[str, Any]]:
     """Probability and type of disorder.
 
     Args:
         prior: share of disordered compositions among formulas like these, in (0, 1); default the training data's.
+        members: how many networks of the model are asked, the first ones; default all.
 
     Returns:
         Per composition `formula`, `disorder_probability`, `type` (O, S, V or M: the likeliest if more likely disordered
@@ -142,7 +171,7 @@ def disorder_rows(
     """
     if prior is not None and not 0 < prior < 1:
         raise GenmatError(f"prior {prior:g}: not between 0 and 1; give the expected share of disordered compositions")
-    found = predict(model, *encode(compositions), prior=prior)
+    found = predict(model, *encode(compositions), prior=prior, members=members)
     rows = []
     for composition, chance, types in zip(compositions, found["probability"], found["types"], strict=True):
         whole = is_whole(composition)

@@ -13,11 +13,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from math import gcd
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genmat.crystal.composition import ATOMIC_NUMBER, ELEMENTS, _parse_group, check_element, electronegativity_rank
+from genmat.data.composition_structures import prototype_classes, read_structures
 from genmat.errors import GenmatError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 SYSTEM_ENDS = np.array([2, 15, 74, 142, 167, 194, 230])
@@ -28,7 +33,7 @@ MOST_GROUPS = 8
 """Right answers kept of one formula."""
 
 _PAIR = re.compile(r"([A-Z][a-z]?)(\d+\.?\d*(?:[eE]-?\d+)?|\.\d+)?\s*")
-_FLAT = re.compile(rf"(?:{_PAIR.pattern})+")
+_FLAT = re.compile(_PAIR.pattern + r"|(.)")  # the last group holds what is no element with its amount
 _TOKENS = re.compile(r"[A-Z][a-z]*|[a-z]+|\d+\.?\d*(?:[eE]-?\d+)?|[()\[\]]|\S")
 
 
@@ -42,6 +47,7 @@ class CompositionTable:
         amounts: (N, T) amounts as written.
         labels: by task: (N, K) class indices, -1 where there is none; (N,) numbers or 0/1, NaN where unknown.
         split: (N,) "train", "val", "test" or "" (used for nothing).
+        prototypes: keys of the classes of the label `prototype`.
     """
 
     formulas: tuple[str, ...]
@@ -49,6 +55,7 @@ class CompositionTable:
     amounts: np.ndarray
     labels: dict[str, np.ndarray]
     split: np.ndarray
+    prototypes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.formulas)
@@ -71,8 +78,9 @@ def read_amounts(formula: str) -> dict[str, float]:
     if not text:
         raise GenmatError("'': an empty formula; write one such as BaTiO3")
     amounts: dict[str, float] = {}
-    if _FLAT.fullmatch(text):
-        for symbol, number in _PAIR.findall(text):
+    pairs = _FLAT.findall(text)
+    if not any(strange for _, _, strange in pairs):
+        for symbol, number, _ in pairs:
             amounts[check_element(symbol)] = amounts.get(symbol, 0.0) + (float(number) if number else 1.0)
     else:
         if re.search(r"[-−]\s*\d", text):
@@ -88,10 +96,11 @@ def read_amounts(formula: str) -> dict[str, float]:
 def _reduced(amounts: dict[str, float]) -> dict[str, float]:
     """Whole amounts divided by their greatest common divisor; elements by electronegativity."""
     ordered = sorted(amounts, key=electronegativity_rank)
-    if any(abs(n - round(n)) > 1e-6 or round(n) == 0 for n in amounts.values()):
+    nearest = [round(amounts[e]) for e in ordered]
+    if any(n == 0 or abs(amounts[e] - n) > 1e-6 for e, n in zip(ordered, nearest, strict=True)):
         return {e: amounts[e] for e in ordered}
-    divisor = gcd(*(round(n) for n in amounts.values()))
-    return {e: float(round(amounts[e]) // divisor) for e in ordered}
+    divisor = gcd(*nearest)
+    return {e: float(n // divisor) for e, n in zip(ordered, nearest, strict=True)}
 
 
 def spell(amounts: dict[str, float]) -> str:
@@ -165,11 +174,13 @@ def _number(element, name: str) -> float:
 
 
 def load_compositions(shared: Path) -> CompositionTable:
-    """Materials Project entries by reduced formula: 95,118 formulas of 132,752 entries.
+    """Materials Project entries by reduced formula: 95,118 formulas of 132,752 entries, and 6,216 that only the newer
+    structure tables list, to train on.
 
-    Labels: `spacegroup` (several right answers), `formula_units` (in the primitive cell of the lowest entry; index in
-    `FORMULA_UNITS`), `formation_energy` (eV/atom, lowest entry), `band_gap` (eV, PBE) and `is_metal` (at the space
-    group of the lowest entry where it is listed, else the mean; metals where more than half are), `volume` (Å³/atom).
+    Labels: `spacegroup` (several right answers), `prototype` (anonymous; several), `formula_units` (in the primitive
+    cell of the lowest entry; index in `FORMULA_UNITS`), `formation_energy` (eV/atom, lowest entry), `band_gap` (eV,
+    PBE) and `is_metal` (at the space group of the lowest entry where it is listed, else the mean; metals where more
+    than half are), `volume` (Å³/atom).
     """
     import pandas as pd
 
@@ -178,29 +189,52 @@ def load_compositions(shared: Path) -> CompositionTable:
     cells = {text: _whole_cell(text) for text in energies.composition.unique()}
     energies["formula"] = [cells[text][0] for text in energies.composition]
     energies["units"] = [cells[text][1] for text in energies.composition]
-    energies = energies.sort_values(["formula", "e_form"], kind="stable")
+    energies = energies[["formula", "units", "spg_num", "e_form"]]
+    crystals = _crystals(shared)
+    sides = {formula: split_of(formula) for formula in crystals.formula.unique()}
+    newer = crystals[~crystals.formula.isin(energies.formula) & (crystals.formula.map(sides) == "train")]
+    newer = newer.rename(columns={"spacegroup": "spg_num", "energy": "e_form"})[energies.columns]
+    energies = pd.concat([energies, newer]).sort_values(["formula", "e_form"], kind="stable")
     lowest = energies.drop_duplicates("formula").set_index("formula")
     formulas = tuple(lowest.index)
+    split = np.array([split_of(f) for f in formulas])
     groups = energies.groupby("formula", sort=True).spg_num.agg(lambda g: list(dict.fromkeys(g))[:MOST_GROUPS])
+    known = crystals[crystals.prototype != ""].groupby("formula").prototype.agg(list).to_dict()
+    prototypes, right = prototype_classes([known.get(f, []) for f in formulas], split == "train")
     numbers, amounts = encode([read_amounts(formula) for formula in formulas])
+    volumes = crystals[crystals.volume > 1].drop_duplicates("formula").set_index("formula").volume
     labels = {
         "spacegroup": _classes([[g - 1 for g in found] for found in groups.loc[list(formulas)]], MOST_GROUPS),
+        "prototype": _classes([found[:MOST_GROUPS] for found in right], MOST_GROUPS),
         "formula_units": _classes([[_nearest_units(u)] for u in lowest.units], 1),
         "formation_energy": lowest.e_form.to_numpy(np.float32),
         "band_gap": _electronic(folder / "matbench_mp_gap.csv.gz", "gap pbe", lowest, cells),
         "is_metal": _electronic(folder / "matbench_mp_is_metal.csv.gz", "is_metal", lowest, cells),
-        "volume": _volumes(shared / "mp", formulas),
+        "volume": volumes.reindex(list(formulas)).to_numpy(np.float32),
     }
     labels["is_metal"] = np.where(np.isnan(labels["is_metal"]), np.nan, labels["is_metal"] > 0.5).astype(np.float32)
-    return CompositionTable(formulas, numbers, amounts, labels, np.array([split_of(f) for f in formulas]))
+    return CompositionTable(formulas, numbers, amounts, labels, split, tuple(prototypes))
+
+
+def _crystals(shared: Path) -> pd.DataFrame:
+    """`read_structures` with reduced formulas, and the formula units in the primitive cell as `units`; lowest first."""
+    crystals = read_structures(shared)
+    reduced = {text: read_amounts(text) for text in crystals.formula.unique()}
+    atoms = {text: sum(amounts.values()) for text, amounts in reduced.items()}
+    crystals["units"] = [
+        max(1, round(n / atoms[f])) for n, f in zip(crystals.n_primitive, crystals.formula, strict=True)
+    ]
+    crystals["formula"] = [spell(reduced[text]) for text in crystals.formula]
+    return crystals.sort_values(["formula", "energy"], kind="stable")
 
 
 def listed_formulas(shared: Path) -> set[str]:
-    """Reduced formulas of the Materials Project table: what an encoder pretrained on it has seen."""
+    """Reduced formulas of the Materials Project tables: what an encoder pretrained on them has seen."""
     import pandas as pd
 
     cells = pd.read_csv(shared / "composition" / "matbench_mp_e_form.csv.gz", usecols=["composition"])
-    return {_whole_cell(text)[0] for text in cells.composition.unique()}
+    newer = {spell(read_amounts(text)) for text in read_structures(shared).formula.unique()}
+    return {_whole_cell(text)[0] for text in cells.composition.unique()} | newer
 
 
 def _whole_cell(text: str) -> tuple[str, int]:
@@ -234,21 +268,6 @@ def _electronic(path: Path, column: str, lowest, cells: dict[str, tuple[str, int
     wanted = pd.MultiIndex.from_arrays([lowest.index, lowest.spg_num])
     found = exact.reindex(wanted).to_numpy()
     return np.where(np.isnan(found), means.reindex(lowest.index).to_numpy(), found).astype(np.float32)
-
-
-def _volumes(folder: Path, formulas: Sequence[str]) -> np.ndarray:
-    """Å³/atom of the structure of lowest formation energy; NaN where there is none."""
-    import pandas as pd
-
-    columns = ["formula", "n_atoms", "lattice_parameters", "formation_energy_per_atom"]
-    files = [folder / name for name in ("structures_le20.parquet", "structures_21to52.parquet")]
-    table = pd.concat([pd.read_parquet(path, columns=columns) for path in files if path.is_file()])
-    table = table.sort_values("formation_energy_per_atom", kind="stable").drop_duplicates("formula")
-    a, b, c, *angles = np.stack(table.lattice_parameters.to_numpy()).T
-    cos = np.cos(np.radians(angles))  # (3, N)
-    volume = a * b * c * np.sqrt(np.maximum(1 - (cos**2).sum(0) + 2 * cos.prod(0), 0)) / table.n_atoms.to_numpy()
-    known = {spell(read_amounts(f)): v for f, v in zip(table.formula, volume, strict=True) if v > 1}
-    return np.array([known.get(formula, np.nan) for formula in formulas], dtype=np.float32)
 
 
 def load_disorder(shared: Path, split: str = "disorder") -> CompositionTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +164,10 @@ def tasks_of(table: CompositionTable) -> dict[str, dict]:
         low, middle, high = np.nanquantile(values, [0.16, 0.5, 0.84])
         return {"mean": float(middle), "std": float(high - low) / 2, "log": log}
 
+    known = {"prototype": {"kind": "classes", "labels": list(table.prototypes), "spread": True, "weight": 0.5}}
     return {
         "spacegroup": {"kind": "classes", "labels": list(range(1, 231)), "spread": True, "weight": 1.0},
+        **(known if table.prototypes else {}),
         "formula_units": {"kind": "classes", "labels": list(FORMULA_UNITS), "weight": 0.2},
         "formation_energy": {"kind": "number", **scaled("formation_energy"), "weight": 0.5},
         "band_gap": {"kind": "number", **scaled("band_gap"), "weight": 0.25},
@@ -174,9 +177,12 @@ def tasks_of(table: CompositionTable) -> dict[str, dict]:
 
 
 def build_composition_model(
-    config: CompositionTrainConfig, tasks: dict[str, dict], start: Path | None = None
+    config: CompositionTrainConfig, tasks: dict[str, dict], starts: Sequence[Path] = ()
 ) -> CompositionModel:
-    """A model with fresh weights, or with the members of another snapshot below fresh heads."""
+    """A model with fresh weights, or whose members start from those of other snapshots, taken in turn.
+
+    Heads are taken over where the task is the same.
+    """
     set_seed(config.seed)
     features = torch.from_numpy(element_features())
     sizes = {"num_features": features.shape[1], **config.model.sizes}
@@ -185,26 +191,41 @@ def build_composition_model(
     model = model_class(config_class(encoder=ENCODERS[config.model.type], tasks=tasks, **sizes))
     for member in model.members:
         member.embed.features.copy_(features)
-    if start is not None:
-        take_members(model, CompositionModel.from_pretrained(start), without="head.")
+    sources = [CompositionModel.from_pretrained(start) for start in starts]
+    for i, member in enumerate(model.members if sources else ()):
+        source = sources[i % len(sources)]
+        known = source.config.tasks
+        same = {
+            n for n, t in tasks.items() if n in known and all(known[n].get(k) == t.get(k) for k in ("kind", "labels"))
+        }
+        take_weights(member, source.members[i % len(source.members)], [f"head.{n}." for n in tasks if n not in same])
     return model
 
 
-@torch.no_grad()
-def take_members(model: Any, source: Any, without: str | None = None) -> None:
-    """Weights of the members of `source` in turn, but for those whose names begin with `without`.
+def take_members(model: Any, source: Any) -> None:
+    """All weights of the members of `source`, in turn.
 
     Raises:
         GenmatError: other sizes.
     """
     for i, member in enumerate(model.members):
-        weights = source.members[i % len(source.members)].state_dict()
-        kept = {name: w for name, w in weights.items() if without is None or not name.startswith(without)}
-        try:
-            found = member.load_state_dict(kept, strict=without is None)
-        except RuntimeError as error:
-            raise GenmatError(f"start: {str(error).splitlines()[-1].strip()}; use the sizes of that model") from None
-        assert not found.unexpected_keys
+        take_weights(member, source.members[i % len(source.members)])
+
+
+@torch.no_grad()
+def take_weights(member: torch.nn.Module, source: torch.nn.Module, fresh: Sequence[str] = ()) -> None:
+    """Weights of another network; those whose names begin like one of `fresh` stay, and heads it lacks are left out.
+
+    Raises:
+        GenmatError: other sizes.
+    """
+    own = member.state_dict()
+    taken = {n: w for n, w in source.state_dict().items() if n in own or not n.startswith("head.")}
+    kept = {n: w for n, w in own.items() if n.startswith(tuple(fresh))} if fresh else {}
+    try:
+        member.load_state_dict({**taken, **kept})
+    except RuntimeError as error:
+        raise GenmatError(f"start: {str(error).splitlines()[-1].strip()}; use the sizes of that model") from None
 
 
 def fit(
@@ -213,21 +234,21 @@ def fit(
     tasks: dict[str, dict],
     out: Path,
     *,
-    start: Path | None = None,
+    starts: Sequence[Path] = (),
     resume: bool = True,
     track: str | None = None,
 ) -> tuple[CompositionModel, dict[str, Any]]:
     """Train on the rows "train" of a table.
 
     Args:
-        start: snapshot whose encoders are taken.
+        starts: snapshots whose members are taken in turn.
         resume: continue from the last checkpoint in `out`; the result is that of an undisturbed run.
 
     Returns:
-        The model with averaged weights, in evaluation mode, and `cpu_hours`, `steps`, `parameters`.
+        The model with averaged weights that 16 bits can hold, in evaluation mode; `cpu_hours`, `steps`, `parameters`.
     """
     torch.set_num_threads(config.threads)
-    model = build_composition_model(config, tasks, start)
+    model = build_composition_model(config, tasks, starts)
     rows = table.rows("train")
     if len(rows) == 0:
         raise GenmatError(f"{config.table}: no rows to train on; check the table")
@@ -243,7 +264,16 @@ def fit(
         callbacks=[Epochs(), average],
     )
     trainer.optimiser, trainer.counts = config.optimiser, (table.numbers[rows] > 0).sum(1)
-    return model, run_averaged(trainer, average, out, resume)
+    run = run_averaged(trainer, average, out, resume)
+    round_weights(model)
+    return model, run
+
+
+@torch.no_grad()
+def round_weights(model: torch.nn.Module) -> None:
+    """Give all weights the values that 16 bits can hold: what is scored is what is written."""
+    for weight in model.state_dict().values():
+        weight.copy_(weight.half())
 
 
 def run_averaged(trainer: TableTrainer, average: AveragedWeights, out: Path, resume: bool) -> dict[str, Any]:
@@ -266,9 +296,10 @@ def run_averaged(trainer: TableTrainer, average: AveragedWeights, out: Path, res
 
 
 def save_model(model: CompositionModel, folder: Path, figures: dict[str, Any]) -> None:
-    """Write weights, configuration and code, so that the folder runs with `trust_remote_code` alone, and figures."""
+    """Write weights (16 bits), configuration and code, so that the folder runs with `trust_remote_code` alone, and
+    figures; the configuration says that the weights are read into 32 bits."""
     import genmat.modeling.auto  # noqa: F401  # registers the classes: their code becomes part of the snapshot
 
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, state_dict={name: weight.half() for name, weight in model.state_dict().items()})
     (folder / "figures.json").write_text(json.dumps(figures, indent=1, default=float))

@@ -11,8 +11,8 @@ from genmat.errors import GenmatError
 from genmat.training.check import UNKNOWN, header, write_checked
 
 WHAT = {
-    "composition": "Reads a composition and tells space group, crystal system, formation energy, band gap,\n"
-    "metallicity and volume of its most stable crystal.",
+    "composition": "Reads a composition and tells space group, crystal system, anonymous prototype, formation\n"
+    "energy, band gap, metallicity and volume of its most stable crystal.",
     "disorder": "Reads a composition and tells how likely its crystals are disordered, and in which way:\n"
     "substitutional (S), vacancies (V), both (M), or ordered (O).",
 }
@@ -43,18 +43,25 @@ USE = {
 }
 DATA = {
     "composition": """Data: 95,118 formulas of 132,752 Materials Project entries (CC BY 4.0; Jain et al., APL Materials
-1, 011002, 2013), as in Matbench v0.1 (MIT; Dunn et al., npj Comput. Mater. 6, 138, 2020). Split by a hash of the
-reduced formula, so that all entries of a formula are on one side. Several space groups of one formula are several right
-answers.""",
+1, 011002, 2013), as in Matbench v0.1 (MIT; Dunn et al., npj Comput. Mater. 6, 138, 2020); 6,216 more to train on, and
+the prototypes, from its structures of 2025. Split by a hash of the reduced formula, so that all entries of a formula
+are on one side. Several space groups or prototypes of one formula are several right answers.""",
     "disorder": """Data: lists of inorganic formulas "ever reported with partial occupancy", derived from the ICSD by
 two published studies (repositories epatyukova/General-disorder-prediction and lrcfmd/Disorder-type-prediction), which
 carry no licence file. The lists are not part of this folder, the weights are. Labels say what was reported, not what
 is: an ordered label may be a crystal nobody looked at closely. The encoder starts from one pretrained on the Materials
 Project, which lists many of the ordered formulas, those of the test split included.""",
 }
+ENCODER_WORDS = {
+    "transformer": "set transformer",
+    "gru": "gated recurrent network",
+    "both": "set transformer and gated recurrent network, answers averaged",
+}
 LIMITS = {
     "composition": """- One answer per composition: polymorphs share it.
 - Labels are DFT's (PBE) and the database's, space groups at its tolerance.
+- A prototype seen in fewer than eight training formulas is no answer of its own; what is missing to a probability of
+  one is that of such a rare one.
 - Elements up to lawrencium; rare ones hardly seen.""",
     "disorder": """- It reads a composition, not a structure: to it all sites of an element are alike. Which
   element's sites mix is counted over the fractional training formulas (`mixing.json`), not learnt by the network.
@@ -105,7 +112,7 @@ def render(figures: dict[str, Any], scores: dict[str, Any] | None) -> str:
         check=figures.get("check", f"{UNKNOWN}\n"),
         what=WHAT[kind],
         parameters=f"{figures['parameters']:,}",
-        encoder={"gru": "gated recurrent network"}.get(encoder, "set transformer"),
+        encoder=ENCODER_WORDS[encoder],
         use=USE[kind],
         output='.predictions["spacegroup"].argmax() + 1' if kind == "composition" else ".probability",
         data=DATA[kind],
@@ -115,13 +122,21 @@ def render(figures: dict[str, Any], scores: dict[str, Any] | None) -> str:
         epochs=f"{config['optimiser']['epochs']:g}",
         cpu_minutes=f"{60 * figures['cpu_hours']:.1f}",
         seed=config["seed"],
-        start=f", started from `{config['start']}`" if config["start"] else "",
+        start=started(config["start"]),
         average=config["average"],
         experiment=experiment(config),
         figures=table(scores) if scores else "Run `benchmarks/composition.py` with `--write` to measure them.",
         limits=LIMITS[kind],
         licence=LICENCE[kind],
     )
+
+
+def started(start: str | list[str] | None) -> str:
+    """What the members started from, behind the seed."""
+    if not start:
+        return ""
+    names = [start] if isinstance(start, str) else start
+    return ", members started from " + " and ".join(f"`{name}`" for name in names)
 
 
 def results(scores: dict[str, Any] | None, kind: str) -> list[dict[str, Any]]:
@@ -139,7 +154,7 @@ def results(scores: dict[str, Any] | None, kind: str) -> list[dict[str, Any]]:
 def experiment(config: dict[str, Any]) -> str:
     """File name of the experiment."""
     kind = config["table"].replace("-", "_")
-    return f"{config['model']['type']}.yaml" if kind == "composition" else f"{kind}.yaml"
+    return f"{kind}.yaml"
 
 
 def symmetry_table(scores: dict[str, Any]) -> str:
@@ -149,12 +164,21 @@ def symmetry_table(scores: dict[str, Any]) -> str:
         f"Test formulas, {scores['split']} (`{scores['command']}`); a hit is any right answer among the first k.",
         "",
     ]
-    lines += ["| | top 1 | top 5 | top 10 | crystal system | formulas |", "|---|---|---|---|---|---|"]
-    for who in ("model", "forest"):
-        if who in scores:
-            s = scores[who]["symmetry"]
+    who = {"this model": model, **scores["alone"], "random forest": scores.get("forest"), "rule": scores["rule"]}
+    found = {name: part for name, part in who.items() if part}
+    lines += ["| space group | top 1 | top 5 | top 10 | crystal system | formulas |", "|---|---|---|---|---|---|"]
+    for name, part in found.items():
+        if "symmetry" in part:
+            s = part["symmetry"]
             cells = " | ".join(f"{s[k]:.3f}" for k in ("top1", "top5", "top10", "system"))
-            lines.append(f"| {'random forest' if who == 'forest' else 'this model'} | {cells} | {s['n']:,} |")
+            lines.append(f"| {name} | {cells} | {s['n']:,} |")
+    lines += ["", "| anonymous prototype | top 1 | top 5 | top 10 | formulas |", "|---|---|---|---|---|"]
+    for name, part in found.items():
+        if "prototype" in part:
+            s = part["prototype"]
+            lines.append(f"| {name} | {s['top1']:.3f} | {s['top5']:.3f} | {s['top10']:.3f} | {s['n']:,} |")
+    common = f"{100 * model['prototype']['common']:.1f} % of the test formulas have one common enough to be found."
+    lines.append(f"\nThe rule names the commonest prototypes of the anonymous formula. {common}")
     lines += ["", "| | mean absolute error | of the training median | formulas |", "|---|---|---|---|"]
     units = {"formation_energy": "eV/atom", "band_gap": "eV", "volume": "Å³/atom"}
     for name, unit in units.items():
@@ -174,7 +198,7 @@ def disorder_table(scores: dict[str, Any]) -> str:
     lines += ["|---" * 8 + "|"]
     for part, text in (("all", "all"), ("whole", "whole amounts only"), ("unseen", "whole, not in pretraining")):
         for who, key in names.items():
-            if key in scores:
+            if part in scores.get(key, {}):
                 s = scores[key][part]
                 cells = " | ".join(
                     f"{s[k]:.3f}" for k in ("balanced_accuracy", "auroc", "average_precision", "mcc", "ece")

@@ -10,13 +10,14 @@ from genmat.errors import did_you_mean
 from genmat.training.config import OptimiserConfig, Strict
 
 TABLES = ("composition", "disorder", "disorder-type", "disorder-grouped")
-ENCODERS = {"composition_transformer": "transformer", "composition_gru": "gru"}
+ENCODERS = {"composition_transformer": "transformer", "composition_gru": "gru", "composition_both": "both"}
+"""Of each type of model; with `both`, members take turns."""
 
 
 class CompositionModelConfig(Strict):
     """The model: the encoder and the sizes of `CompositionConfig`."""
 
-    type: Literal["composition_transformer", "composition_gru"]
+    type: Literal["composition_transformer", "composition_gru", "composition_both"]
     sizes: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -39,7 +40,8 @@ class CompositionTrainConfig(Strict):
         seed: of weights, order and dropout.
         table: `composition` (Materials Project), or `disorder` with the published split of ordered against disordered,
             `disorder-type` with that of the types, `disorder-grouped` with chemical systems held out.
-        start: snapshot whose members the new ones start from, or none.
+        start: snapshot whose members the new ones start from, or several: the first member starts from the first
+            member of the first, the second from the second of the second, and so on, in turn.
         average: decay per step of the running average of the weights that is kept in the end.
         threads: torch threads.
     """
@@ -47,7 +49,7 @@ class CompositionTrainConfig(Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     seed: int = 0
     table: Literal["composition", "disorder", "disorder-type", "disorder-grouped"] = "composition"
-    start: str | None = None
+    start: str | list[str] | None = None
     model: CompositionModelConfig
     optimiser: OptimiserConfig
     average: float = Field(0.998, ge=0, lt=1)

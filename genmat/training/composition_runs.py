@@ -9,13 +9,20 @@ from typing import Any
 import numpy as np
 
 from genmat.data import mixing
-from genmat.data.composition_predict import predict, system_probabilities
+from genmat.data.composition_predict import predict, prototype_probabilities, system_probabilities
 from genmat.data.composition_tables import CompositionTable, load_compositions, load_disorder
 from genmat.errors import GenmatError
 from genmat.training.checkpoints import start_folder
 from genmat.training.composition import fit, save_model, tasks_of
 from genmat.training.composition_config import CompositionTrainConfig
-from genmat.training.composition_scores import chance_scores, fit_platt, number_scores, symmetry_scores, type_scores
+from genmat.training.composition_scores import (
+    chance_scores,
+    fit_platt,
+    number_scores,
+    prototype_scores,
+    symmetry_scores,
+    type_scores,
+)
 
 
 def shared_folder() -> Path:
@@ -49,13 +56,13 @@ def train_composition(
         The figures of the run, also in `out/snapshot/figures.json`.
     """
     table = table or load_table(config.table)
-    start = start_folder(config.start) if config.start else None
+    names = [config.start] if isinstance(config.start, str) else config.start or []
     model, run = fit(
         config,
         table,
         tasks_of(table),
         out,
-        start=start,
+        starts=[start_folder(name) for name in names],
         resume=resume,
         track=track,
     )
@@ -104,6 +111,10 @@ def evaluate(model: Any, table: CompositionTable, rows: np.ndarray) -> dict[str,
             found["spacegroup"], labels["spacegroup"], system_probabilities(found["spacegroup"])
         )
     }
+    if table.prototypes:
+        known = labels["prototype"][:, 0] >= 0
+        chances = prototype_probabilities(found["prototype"][known], table.prototypes, table.amounts[rows[known]])
+        metrics["prototype"] = prototype_scores(chances, labels["prototype"][known])
     train = table.rows("train")
     for name in ("formation_energy", "band_gap", "volume"):
         metrics[name] = number_scores(found[name], labels[name], float(np.nanmedian(table.labels[name][train])))

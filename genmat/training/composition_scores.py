@@ -31,6 +31,26 @@ def symmetry_scores(logp: np.ndarray, right: np.ndarray, systems: np.ndarray) ->
     return {**shares, "system": float(system.mean()), "n": len(logp)}
 
 
+def prototype_scores(chances: np.ndarray, right: np.ndarray) -> dict[str, float]:
+    """Share of formulas one of whose anonymous prototypes is found.
+
+    Args:
+        chances: (N, P) of the classes, the last being all rare prototypes; those of another stoichiometry are zero.
+        right: (N, K) indices of the formula's prototypes, -1 where there is none.
+
+    Returns:
+        `top1`, `top5`, `top10`: a right class that is a prototype is among the first k; a formula whose prototypes are
+        all rare counts as missed. `n`; `common`, the share that can be found at all.
+    """
+    rare = chances.shape[1] - 1
+    order = np.argsort(-chances[:, :rare], axis=1, kind="stable")[:, :10]  # (N, 10)
+    possible = (right >= 0) & (right < rare)  # (N, K)
+    found = np.take_along_axis(chances, order, axis=1) > 0  # (N, 10)
+    hits = ((order[:, :, None] == right[:, None, :]) & possible[:, None, :] & found[:, :, None]).any(-1)  # (N, 10)
+    shares = {f"top{k}": float(hits[:, :k].any(1).mean()) for k in (1, 5, 10)}
+    return {**shares, "common": float(possible.any(1).mean()), "n": len(chances)}
+
+
 def number_scores(predicted: np.ndarray, true: np.ndarray, middle: float) -> dict[str, float]:
     """Mean absolute error, and that of always saying `middle` (the training median); only rows with a label count."""
     known = ~np.isnan(true)

@@ -10,6 +10,7 @@ import pytest
 
 from genmat.cli.main import run
 from genmat.cli.predict import formulas_of
+from genmat.data.composition_structures import stoichiometry
 from genmat.errors import GenmatError
 from genmat.generation.sampler import model_folders
 
@@ -57,11 +58,14 @@ def test_priors_out_of_range(prior, capsys) -> None:
 
 def test_symmetry(capsys) -> None:
     needs("composition")
-    salt, perovskite = rows(capsys, "symmetry", "KBr", "SrTiO3", "--top", "3")
+    salt, perovskite = rows(capsys, "symmetry", "NaCl", "SrTiO3", "--top", "3")
     assert salt["spacegroups"][0]["number"] == 225 and salt["crystal_systems"][0]["name"] == "cubic"
     assert len(perovskite["spacegroups"]) == 3
     chances = [g["probability"] for g in perovskite["spacegroups"]]
     assert chances == sorted(chances, reverse=True) and 0 < sum(chances) <= 1
+    assert [row["prototypes"][0]["key"] for row in (salt, perovskite)] == ["225:a_b", "221:a_b_c"]
+    assert all(stoichiometry(p["key"]) == (1, 1, 3) for p in perovskite["prototypes"])
+    assert rows(capsys, "symmetry", "Ba0.5Sr0.5TiO3")[0]["prototypes"] == []  # no ordered crystal has such amounts
 
 
 def test_properties(capsys) -> None:
@@ -77,6 +81,12 @@ def test_a_row_does_not_depend_on_its_company(capsys) -> None:
     alone = rows(capsys, "properties", "BaTiO3")[0]
     among = rows(capsys, "properties", "NaCl", "K2TiCr(PO4)3", "BaTiO3", "LiCoO2")[2]
     assert among["formation_energy_per_atom"] == pytest.approx(alone["formation_energy_per_atom"], abs=1e-4)
+
+
+def test_the_first_network_alone_is_another_opinion(capsys) -> None:
+    needs("composition")
+    all_of_them, first = (rows(capsys, "properties", "TaCr2O6", *more)[0] for more in ([], ["--members", "1"]))
+    assert all_of_them["band_gap"] != first["band_gap"] == pytest.approx(all_of_them["band_gap"], abs=0.5)
 
 
 def test_bad_formulas_in_a_batch_are_rows(capsys, tmp_path) -> None:

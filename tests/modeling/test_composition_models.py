@@ -7,11 +7,12 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from genmat.modeling.auto import READERS
 from genmat.modeling.composition.modeling_composition import CompositionModel, pattern
 from genmat.modeling.composition.modeling_disorder import shifted
-from genmat.training.composition import build_composition_model, save_model
+from genmat.training.composition import build_composition_model, round_weights, save_model
 from genmat.training.composition_config import CompositionTrainConfig
 
 SIZES = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 48, "num_patterns": 64, "num_members": 2}
@@ -30,7 +31,7 @@ def build(kind: str, tasks: dict = TASKS):
     return build_composition_model(CompositionTrainConfig.model_validate(values), tasks).eval()
 
 
-@pytest.fixture(params=["composition_transformer", "composition_gru"])
+@pytest.fixture(params=["composition_transformer", "composition_gru", "composition_both"])
 def model(request):
     return build(request.param)
 
@@ -52,6 +53,16 @@ def test_the_transformer_reads_a_set_and_amounts_matter() -> None:
     assert torch.allclose(first["spacegroup"][0], turned["spacegroup"][0], atol=1e-4)
     doubled = model(IDS[:1, :3], 2 * AMOUNTS[:1, :3]).predictions["spacegroup"]
     assert not torch.allclose(first["spacegroup"][0], doubled[0], atol=1e-3)  # whole numbers count, not only fractions
+
+
+@torch.no_grad()
+def test_members_take_turns_and_may_be_asked_alone() -> None:
+    model = build("composition_both")
+    assert [type(m.encoder).__name__ for m in model.members] == ["SetEncoder", "SentenceEncoder"]
+    volumes = [m(IDS, AMOUNTS, ["volume"])["volume"] * 0.4 + 2.8 for m in model.members]
+    both, first = (model(IDS, AMOUNTS, tasks=["volume"], members=n).predictions for n in (None, 1))
+    assert list(both) == ["volume"] and torch.allclose(first["volume"], volumes[0].exp())
+    assert torch.allclose(both["volume"], ((volumes[0] + volumes[1]) / 2).exp())
 
 
 def test_patterns_know_no_names() -> None:
@@ -106,7 +117,8 @@ def test_wrong_configurations_are_refused() -> None:
 
 @pytest.mark.parametrize("tasks", [TASKS, DISORDER], ids=["composition", "disorder"])
 def test_a_snapshot_runs_without_genmat(tasks, tmp_path) -> None:
-    model = build("composition_transformer", tasks)
+    model = build("composition_both", tasks)
+    round_weights(model)  # 16 bits are written
     save_model(model, tmp_path / "m", {})
     code = (
         "import sys, torch; sys.modules['genmat'] = None\n"
@@ -121,5 +133,7 @@ def test_a_snapshot_runs_without_genmat(tasks, tmp_path) -> None:
         out = model(IDS[:1], AMOUNTS[:1])
     here = out.probability if tasks is DISORDER else out.predictions["volume"]
     assert float(run.stdout.split()[-1]) == pytest.approx(float(here), rel=1e-4)
+    assert load_file(tmp_path / "m" / "model.safetensors")["members.0.norm.weight"].dtype == torch.float16
     again = (READERS["disorder"][1] if tasks is DISORDER else CompositionModel).from_pretrained(tmp_path / "m")
+    assert again.dtype == torch.float32
     assert torch.equal(again.members[0].embed.features, model.members[0].embed.features)
