@@ -101,8 +101,7 @@ def symmetry(arguments: argparse.Namespace) -> dict[str, Any]:
     result["rule"] = {"prototype": told_prototypes(commonest(table), right[rows], fits)}
     if arguments.trees:
         chances, shapes = symmetry_forest(table, arguments.trees, rows)
-        with np.errstate(divide="ignore"):
-            systems = system_probabilities(np.log(chances))
+        systems = system_probabilities(chances)
         result["forest"] = {
             "symmetry": symmetry_scores(chances, table.labels["spacegroup"][rows], systems),
             "prototype": told_prototypes(shapes, right[rows], fits),

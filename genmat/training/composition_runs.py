@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 
 from genmat.data import mixing
-from genmat.data.composition_predict import predict, prototype_probabilities, system_probabilities
+from genmat.data.composition_predict import (
+    predict,
+    prototype_probabilities,
+    spacegroup_probabilities,
+    system_probabilities,
+)
 from genmat.data.composition_tables import CompositionTable, load_compositions, load_disorder
 from genmat.errors import GenmatError
 from genmat.training.checkpoints import start_folder
@@ -106,15 +111,14 @@ def evaluate(model: Any, table: CompositionTable, rows: np.ndarray) -> dict[str,
     labels = {name: values[rows] for name, values in table.labels.items()}
     if "disorder" in table.labels:
         return disorder_metrics(found, labels, whole_rows(table)[rows], model.config.type_priors)
-    metrics: dict[str, Any] = {
-        "symmetry": symmetry_scores(
-            found["spacegroup"], labels["spacegroup"], system_probabilities(found["spacegroup"])
-        )
-    }
+    metrics: dict[str, Any] = {}
+    groups = np.exp(found["spacegroup"])
     if table.prototypes:
         known = labels["prototype"][:, 0] >= 0
-        chances = prototype_probabilities(found["prototype"][known], table.prototypes, table.amounts[rows[known]])
-        metrics["prototype"] = prototype_scores(chances, labels["prototype"][known])
+        shapes = prototype_probabilities(found["prototype"], table.prototypes, table.amounts[rows])
+        metrics["prototype"] = prototype_scores(shapes[known], labels["prototype"][known])
+        groups = spacegroup_probabilities(found["spacegroup"], shapes, table.prototypes)
+    metrics["symmetry"] = symmetry_scores(groups, labels["spacegroup"], system_probabilities(groups))
     train = table.rows("train")
     for name in ("formation_energy", "band_gap", "volume"):
         metrics[name] = number_scores(found[name], labels[name], float(np.nanmedian(table.labels[name][train])))

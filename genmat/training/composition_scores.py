@@ -11,11 +11,11 @@ from genmat.data.composition_tables import system_of
 BINS = 15
 
 
-def symmetry_scores(logp: np.ndarray, right: np.ndarray, systems: np.ndarray) -> dict[str, float]:
+def symmetry_scores(scores: np.ndarray, right: np.ndarray, systems: np.ndarray) -> dict[str, float]:
     """Share of formulas whose right answer is found.
 
     Args:
-        logp: (N, 230) scores of the space groups; higher is likelier.
+        scores: (N, 230) of the space groups; higher is likelier.
         right: (N, K) indices of the space groups the formula is known in, -1 where there is none.
         systems: (N, 7) scores of the crystal systems.
 
@@ -23,12 +23,12 @@ def symmetry_scores(logp: np.ndarray, right: np.ndarray, systems: np.ndarray) ->
         `top1`, `top5`, `top10`: one of the right groups is among the first k; `system`: the likeliest crystal system is
         that of a right group; `n`.
     """
-    order = np.argsort(-logp, axis=1)[:, :10]  # (N, 10)
+    order = np.argsort(-scores, axis=1)[:, :10]  # (N, 10)
     hits = (order[:, :, None] == right[:, None, :]).any(-1)  # (N, 10)
     right_systems = np.where(right >= 0, system_of(np.maximum(right, 0)), -1)  # (N, K)
     system = (systems.argmax(1)[:, None] == right_systems).any(-1)  # (N,)
     shares = {f"top{k}": float(hits[:, :k].any(1).mean()) for k in (1, 5, 10)}
-    return {**shares, "system": float(system.mean()), "n": len(logp)}
+    return {**shares, "system": float(system.mean()), "n": len(scores)}
 
 
 def prototype_scores(chances: np.ndarray, right: np.ndarray) -> dict[str, float]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genmat.data.composition_predict import load_reader, predict
+from genmat.data.composition_predict import load_reader, predict, spacegroup_probabilities
 from genmat.data.composition_tables import CompositionTable, encode, read_amounts
 from genmat.errors import GenmatError
 from genmat.training.composition import (
@@ -199,6 +199,16 @@ def test_calibration_finds_slope_and_offset() -> None:
     before = chance_scores(1 / (1 + np.exp(-odds)), true)["ece"]
     after = chance_scores(1 / (1 + np.exp(-(slope * odds + offset))), true)["ece"]
     assert after < 0.02 < before
+
+
+def test_prototypes_that_fit_speak_for_their_space_groups() -> None:
+    """A quarter of the chance is theirs; what is left to rare ones goes as the head says."""
+    own = np.full(230, 0.5 / 228)
+    own[[224, 220]] = 0.3, 0.2
+    chances = spacegroup_probabilities(np.log(own)[None], np.array([[0.6, 0.0, 0.4]]), ["221:a_b", "225:a_b", "other"])
+    assert chances.sum() == pytest.approx(1)
+    assert chances[0, 220] == pytest.approx(0.75 * 0.2 + 0.25 * (0.6 + 0.4 * 0.2))
+    assert chances[0, 224] == pytest.approx(0.75 * 0.3 + 0.25 * 0.4 * 0.3)
 
 
 def test_any_of_several_right_answers_is_a_hit() -> None:
