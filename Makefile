@@ -1,4 +1,4 @@
-# make discover | make test | make check: each installs into .venv once, then runs.
+# make discover | make test | make check | make docs: each installs into .venv once, then runs.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 OUT    ?= discover
@@ -10,10 +10,13 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: discover test check format clean
+.PHONY: discover test check docs format clean
 
 discover: $(STAMP)
 	$(BIN)/genmat discover --out $(OUT)
+
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
