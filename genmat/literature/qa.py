@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +72,17 @@ def encoder_path() -> Path:
 
 
 def find_reader(name: str | Path) -> str | Path:
-    """Folder of a shipped snapshot by its name; any other path or Hub name as it is."""
+    """Folder of a shipped snapshot by its name; any other folder, or a Hub name (with a slash), as it is.
+
+    Raises:
+        GenmatError: nothing of that name; the Hub is only asked for names that are its own.
+    """
     package = Path(__file__).resolve().parents[1]
     folders = (package / "models" / name, package.parent / "models" / name)
-    return next((folder for folder in folders if (folder / "adapter.safetensors").is_file()), name)
+    shipped = next((folder for folder in folders if (folder / "adapter.safetensors").is_file()), None)
+    if shipped is None and not Path(name).is_dir() and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name)):
+        raise GenmatError(f"{name}: no question-answering model; give a shipped name (qa), a folder or a Hub name")
+    return shipped or name
 
 
 def base_model(start: str | Path | None = None) -> tuple[Any, Any]:

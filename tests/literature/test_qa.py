@@ -217,3 +217,5 @@ def test_training_goes_on_where_it_was_and_is_kept_small(tmp_path: Path) -> None
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(GenmatError, match="no question-answering model"):
         load_reader(tmp_path)
+    with pytest.raises(GenmatError, match="minilm: no question-answering model; give"):
+        load_reader("minilm")  # never asked of the Hub, whose names have a slash
