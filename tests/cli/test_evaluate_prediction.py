@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from prediction_tables import tables  # noqa: F401  (fixture)
 
 from genmat.cli.main import run
-from tests.data.test_prediction import tables  # noqa: F401  (fixture)
 
 
 def test_model_and_templates_side_by_side(

@@ -83,7 +83,7 @@ def test_seed_decides_everything(splits, tmp_path) -> None:
 KILLED = """
 import json, sys
 from pathlib import Path
-from tests.training.test_train import config
+from test_train import config
 from genmat.training.train import train
 train(config(saves_per_epoch=2), Path(sys.argv[1]), splits=json.loads(Path(sys.argv[2]).read_text()))
 """
@@ -93,7 +93,7 @@ def test_killed_and_resumed_equals_undisturbed(splits, tmp_path) -> None:
     root = Path(__file__).resolve().parents[2]
     data, out = tmp_path / "splits.json", tmp_path / "killed"
     data.write_text(json.dumps(splits))
-    environment = os.environ | {"PYTHONPATH": str(root)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(Path(__file__).parent)])}
     run = subprocess.Popen([sys.executable, "-c", KILLED, str(out), str(data)], cwd=root, env=environment,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     while not list(out.glob("checkpoint-*/trainer_state.json")):
