@@ -22,12 +22,12 @@ from genmat.data.prediction import (
 )
 
 
-def test_targets_are_the_lowest_crystals_of_test_compositions(tables: Path) -> None:
+def test_targets_are_the_lowest_crystals_of_test_compositions(tables: Path) -> None:  # noqa: F811
     found = targets(tables, 10)
     assert [(t.id, t.formula, t.dof) for t in found] == [("sylvite", "KCl", 0)]
 
 
-def test_templates_come_nearest_first_and_never_from_test_or_far_above_the_hull(tables: Path) -> None:
+def test_templates_come_nearest_first_and_never_from_test_or_far_above_the_hull(tables: Path) -> None:  # noqa: F811
     target = targets(tables, 1)[0]
     made = Templates(tables).proposals(target, 20)
     assert [c.provenance["template"] for c in made] == ["halite", "cesium"]  # K is nearer to Na than to Cs
