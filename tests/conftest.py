@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from genmat.screening.kernels import use_exact_kernels
+
 # Two torch threads on a busy two-core machine wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+use_exact_kernels()  # as the commands that relax do
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -36,6 +36,10 @@ from genmat.cli import (
     train,
 )
 from genmat.errors import GenmatError
+from genmat.screening.kernels import use_exact_kernels
+
+RELAXING = ("app", "discover", "evaluate", "order", "screen")
+"""Commands whose results must not depend on how many crystals share a batch or a machine."""
 
 app = typer.Typer(
     name="genmat",
@@ -83,6 +87,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return the exit code."""
+    if arguments and arguments[0] in RELAXING:
+        use_exact_kernels()
     try:
         code = app(_addressed(arguments) or ["--help"], prog_name="genmat", standalone_mode=False)
     except GenmatError as error:

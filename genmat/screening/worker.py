@@ -35,6 +35,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from genmat.candidate import Candidate
 from genmat.errors import GenmatError, RunError
+from genmat.screening.kernels import EXACT
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -227,8 +228,8 @@ def _scratch() -> IO[bytes] | None:
 
 
 def _environment(own: bool) -> dict[str, str]:
-    """One thread each; another interpreter must not be led into this one's packages."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    """One thread and exact kernels each; another interpreter must not be led into this one's packages."""
+    environment = {**EXACT, **os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     if own:
         environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     else:

@@ -11,7 +11,8 @@ class CompositionConfig(PreTrainedConfig):
     """Sizes and tasks of a `CompositionModel`.
 
     Args:
-        encoder: "transformer" (a set of elements) or "gru" (elements by electronegativity, both directions).
+        encoder: "transformer" (a set of elements), "gru" (elements by electronegativity, both directions), or "both":
+            members take turns, the first a transformer.
         tasks: what is predicted, by name: `kind` "classes" (with `labels`, and `spread`: several right answers share
             the target evenly, instead of any one of them being enough), "number" (with `mean` and `std` of the training
             data, in the task's unit, and `log`: exp of the prediction is meant) or "chance" (probability of yes);
@@ -53,8 +54,8 @@ class CompositionConfig(PreTrainedConfig):
 
     def validate_architecture(self):
         """Sizes and tasks that cannot work are refused when the configuration is made."""
-        if self.encoder not in ("transformer", "gru"):
-            raise ValueError(f"encoder {self.encoder!r} is neither 'transformer' nor 'gru'")
+        if self.encoder not in ("transformer", "gru", "both"):
+            raise ValueError(f"encoder {self.encoder!r} is neither 'transformer' nor 'gru' nor 'both'")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(f"hidden_size {self.hidden_size} is no multiple of {self.num_attention_heads} heads")
         for name, task in (self.tasks or {}).items():

@@ -111,12 +111,15 @@ class CompositionEmbedding(nn.Module):
 
 def statistics(known: torch.Tensor, share: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean, deviation, largest and least of the elements' properties: (B, T, F), (B, T), (B, T) -> (B, 4 F)."""
-    weight = share[..., None]  # (B, T, 1)
-    mean = (known * weight).sum(1)  # (B, F)
-    deviation = ((known - mean[:, None]).abs() * weight).sum(1)  # (B, F)
-    most = known.masked_fill(~mask[..., None], -1e4).amax(1)  # (B, F)
-    least = known.masked_fill(~mask[..., None], 1e4).amin(1)  # (B, F)
-    return torch.cat([mean, deviation, most, least], dim=-1)
+    weight = share[:, None]  # (B, 1, T)
+    mean = torch.bmm(weight, known)  # (B, 1, F)
+    deviation = torch.bmm(weight, (known - mean).abs())  # (B, 1, F)
+    if bool(mask.all()):
+        least, most = known.aminmax(dim=1)  # 2 x (B, F)
+    else:
+        most = known.masked_fill(~mask[..., None], -1e4).amax(1)  # (B, F)
+        least = known.masked_fill(~mask[..., None], 1e4).amin(1)  # (B, F)
+    return torch.cat([mean[:, 0], deviation[:, 0], most, least], dim=-1)
 
 
 class Block(nn.Module):
@@ -221,24 +224,26 @@ class FeedForward(nn.Module):
 
 
 class Member(nn.Module):
-    """One network: embedding, encoder, feed-forward layers, a linear head for every task."""
+    """One network: embedding, encoder ("transformer" or "gru"), feed-forward layers, a linear head for every task."""
 
-    def __init__(self, config: CompositionConfig):
+    def __init__(self, config: CompositionConfig, encoder: str):
         super().__init__()
         self.embed = CompositionEmbedding(config)
-        self.encoder = SetEncoder(config) if config.encoder == "transformer" else SentenceEncoder(config)
+        self.encoder = SetEncoder(config) if encoder == "transformer" else SentenceEncoder(config)
         self.layers = nn.Sequential(*(FeedForward(config) for _ in range(config.num_summary_layers)))
         self.norm = nn.LayerNorm(config.hidden_size)
         sizes = {name: len(task.get("labels", "1")) for name, task in (config.tasks or {}).items()}
         self.head = nn.ModuleDict({name: nn.Linear(config.hidden_size, size) for name, size in sizes.items()})
         self.dropout = config.dropout
 
-    def forward(self, input_ids: torch.Tensor, amounts: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Raw outputs of every head, (B, C) or (B,)."""
+    def forward(
+        self, input_ids: torch.Tensor, amounts: torch.Tensor, tasks: list[str] | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Raw outputs of the heads of `tasks` (default all), (B, C) or (B,)."""
         h = self.encoder(self.embed(input_ids, amounts), input_ids > 0)  # (B, d)
         h = self.norm(self.layers(h))  # (B, d)
         h = F.dropout(h, self.dropout, self.training)
-        return {name: head(h).squeeze(-1) for name, head in self.head.items()}
+        return {name: self.head[name](h).squeeze(-1) for name in tasks or self.head}
 
 
 class CompositionModel(PreTrainedModel):
@@ -250,7 +255,8 @@ class CompositionModel(PreTrainedModel):
 
     def __init__(self, config: CompositionConfig):
         super().__init__(config)
-        self.members = nn.ModuleList(Member(config) for _ in range(config.num_members))
+        turns = ("transformer", "gru") if config.encoder == "both" else (config.encoder,)
+        self.members = nn.ModuleList(Member(config, turns[i % len(turns)]) for i in range(config.num_members))
         self.post_init()
 
     @torch.no_grad()
@@ -273,6 +279,8 @@ class CompositionModel(PreTrainedModel):
         input_ids: torch.LongTensor,
         amounts: torch.FloatTensor,
         labels: dict[str, torch.Tensor] | None = None,
+        tasks: list[str] | None = None,
+        members: int | None = None,
         **kwargs,
     ) -> CompositionOutput:
         """Predict every task.
@@ -282,8 +290,10 @@ class CompositionModel(PreTrainedModel):
             amounts: (B, T) amounts of the formula, 0 where padded.
             labels: by task: "classes" (B, C), 1 for every right answer, a row of zeros where unknown; "number" (B,) in
                 the task's unit and "chance" (B,) 0 or 1, NaN where unknown.
+            tasks: names of the tasks wanted, default all.
+            members: how many networks are asked, the first ones; default all. One is faster, all are better.
         """
-        raw = [member(input_ids, amounts) for member in self.members]
+        raw = [member(input_ids, amounts, tasks) for member in self.members[:members]]
         loss = None
         if labels is not None:
             loss = torch.stack([self.loss(outputs, labels) for outputs in raw]).sum()
@@ -292,7 +302,8 @@ class CompositionModel(PreTrainedModel):
     def combine(self, raw: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """The members' average: probabilities of classes and chances, numbers."""
         out = {}
-        for name, task in self.config.tasks.items():
+        for name in raw[0]:
+            task = self.config.tasks[name]
             values = torch.stack([outputs[name].float() for outputs in raw])  # (M, B) or (M, B, C)
             if task["kind"] == "classes":
                 logp = values.log_softmax(-1)  # (M, B, C)

@@ -49,6 +49,7 @@ class DisorderModel(CompositionModel):
         amounts: torch.FloatTensor,
         labels: dict[str, torch.Tensor] | None = None,
         prior: float | None = None,
+        members: int | None = None,
         **kwargs,
     ) -> DisorderOutput:
         """Predict disorder.
@@ -59,8 +60,9 @@ class DisorderModel(CompositionModel):
             labels: `disorder` (B, 4), 1 for every type that may be right.
             prior: share of disordered compositions among the formulas of whole amounts one has in mind, in (0, 1);
                 default the training data's. Fractional formulas keep theirs: they are nearly all disordered.
+            members: how many networks are asked, the first ones; default all, which is what is calibrated.
         """
-        out = super().forward(input_ids, amounts, labels)
+        out = super().forward(input_ids, amounts, labels, members=members)
         logp = (out.predictions or {})["disorder"]  # (B, 4)
         log_odds = logp[:, 1:].logsumexp(-1) - logp[:, 0]  # (B,)
         fractional = ~(whole(amounts) | (input_ids == 0)).all(-1)  # (B,)

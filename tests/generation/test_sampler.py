@@ -137,13 +137,15 @@ def test_bad_prompts_are_refused_before_anything_is_generated(model) -> None:
             generate(1, **({"model": model} | options))
 
 
-def test_models_are_found_by_folder(model, tmp_path) -> None:
+def test_models_are_found_by_folder(model, tmp_path, monkeypatch) -> None:
     save_snapshot(model, tmp_path / "mine")
     assert find_model(tmp_path / "mine") == str(tmp_path / "mine")
     assert load_model(str(tmp_path / "mine")).dtype == torch.float32
     with pytest.raises(GenmatError, match=r"no config\.json"):
         find_model(tmp_path)
-    assert find_model("someone/crystal-gpt") == "someone/crystal-gpt"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # what is cached is found in test_push.py
+    with pytest.raises(GenmatError, match="someone/crystal-gpt: neither a folder nor to be had from the Hub"):
+        find_model("someone/crystal-gpt")
 
 
 def test_temperature_and_top_p() -> None:
