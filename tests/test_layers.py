@@ -70,8 +70,8 @@ def test_every_room_has_a_layer() -> None:
 
 
 def test_modeling_stands_alone() -> None:
-    """A checkpoint on the Hub runs without genmat: its code imports torch, transformers with what comes with it, and its
-    own folder."""
+    """A checkpoint on the Hub runs without genmat: its code imports torch, transformers with what comes with it, and
+    its own folder."""
     allowed = {"torch", "transformers", "huggingface_hub", "safetensors"} | sys.stdlib_module_names
     for path in sorted((PACKAGE / "modeling").rglob("*.py")):
         own = ".".join(("genmat", *path.relative_to(PACKAGE).parts[:-1]))
