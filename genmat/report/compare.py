@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup, escape
 
 from genmat.candidate import Candidate
@@ -21,7 +20,8 @@ from genmat.data.disorder import is_ordered
 from genmat.data.generation_metrics import wilson
 from genmat.errors import GenmatError
 from genmat.report import figures
-from genmat.report.html import HERE, STAGES, _read, _sha256, flatten, json_island
+from genmat.report.frame import NOTHING, page
+from genmat.report.html import STAGES, flatten
 
 TOP = 15
 """Candidates listed of each campaign, and of those in both."""
@@ -255,19 +255,16 @@ def _mev(candidate: Candidate) -> str:
 def render(first: Side, second: Side, said: Mapping[str, Any], command: str = "") -> str:
     """The page `write_comparison` writes, as a string."""
     drawn = plots(first, second)
-    scripts = "\n".join(_read(name) for name in ("dom.js", "charts.js", "verdicts.js"))
-    page_script = Markup('(() => {\n"use strict";\n' + scripts + "\n})();")
-    plotly = Markup(_read("assets/plotly-basic.min.js"))
     symbols = figures.spacegroup_symbols(range(1, 231))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "formula": formula,
-        "group": lambda number: group(symbols.get(number, "–")),
-        "signed": signed,
-    }
-    return environment.get_template("compare.html").render(
+    return page(
+        "compare.html",
+        scripts=("dom.js", "charts.js", "verdicts.js"),
+        data={**NOTHING, "plots": drawn},
+        filters={
+            "formula": formula,
+            "group": lambda number: group(symbols.get(number, "–")),
+            "signed": signed,
+        },
         sides=(first, second),
         runs=[flatten(side.run) for side in (first, second)],
         same=same_source(first, second),
@@ -283,12 +280,6 @@ def render(first: Side, second: Side, said: Mapping[str, Any], command: str = ""
         plots=drawn,
         near_mev=round(1000 * figures.NEAR_HULL),
         command=command,
-        data=json_island({"rows": [], "columns": [], "spacegroups": {}, "training": {}, "plots": drawn}),
-        style=Markup(_read("style.css")),
-        licences=Markup(_read("assets/plotly-basic.LICENSE.txt")),
-        plotly=plotly,
-        page_script=page_script,
-        script_hashes=" ".join(f"'sha256-{_sha256(source)}'" for source in (plotly, page_script)),
     )
 
 

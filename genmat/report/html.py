@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-from markupsafe import Markup
-
 from genmat.data.disorder import THRESHOLD
 from genmat.errors import GenmatError
 from genmat.report import figures, pages
+from genmat.report.frame import page
 from genmat.report.periodic import periodic_table
 
 if TYPE_CHECKING:
     from genmat.candidate import Candidate
 
-HERE = Path(__file__).parent
 SCRIPTS = (
     *("dom.js", "lazy.js", "scene.js", "doubt.js", "vibrations.js", "disorder.js", "nearest.js", "evidence.js"),
     *("viewer.js", "cards.js", "charts.js", "hull.js", "powder.js", "table.js", "zip.js", "page.js", "app.js"),
@@ -119,12 +113,11 @@ def render(
     data = page_data(ordered, training_spacegroups=training_spacegroups, hulls=hulls)
     shortlist = [c for c in ordered if figures.on_shortlist(c)]
     shown = shortlist or [c for c in ordered if c.failure is None]
-    page_script = Markup('(() => {\n"use strict";\n' + "\n".join(_read(name) for name in SCRIPTS) + "\n})();")
-    plotly, viewer = Markup(_read("assets/plotly-basic.min.js")), Markup(_read("assets/3Dmol-min.js"))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("template.html").render(
+    return page(
+        "template.html",
+        scripts=SCRIPTS,
+        data=data,
+        viewer=True,
         counts=counts,
         run=flatten(run),
         command=str(run.get("command", "")),
@@ -136,13 +129,6 @@ def render(
         table_is_shortlist=bool(shortlist),
         n_shown=len(shown),
         citations=citations(run),
-        data=json_island(data),
-        style=Markup(_read("style.css")),
-        licences=Markup("\n\n".join(_read(f"assets/{name}.LICENSE.txt") for name in ("plotly-basic", "3Dmol"))),
-        plotly=plotly,
-        viewer=viewer,
-        page_script=page_script,
-        script_hashes=" ".join(f"'sha256-{_sha256(source)}'" for source in (plotly, viewer, page_script)),
     )
 
 
@@ -176,14 +162,6 @@ def page_data(
         "ordered": THRESHOLD,
         "evidence": {i: figures.pack_evidence(c) for i, c in enumerate(ordered) if "evidence" in c.results},
     }
-
-
-def json_island(data: Any) -> Markup:
-    """JSON that is safe inside a ``<script>`` element: no character can end the element or open a comment."""
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
 
 
 def funnel_steps(funnel: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -261,12 +239,3 @@ def citations(run: Mapping[str, Any]) -> list[str]:
     """What a paper that uses this run should cite besides genmat."""
     used = f"{run.get('potential', '')} {run.get('hull_source', '')}".lower()
     return [text for name, text in CITATIONS.items() if name in used] + [MATERIALS_PROJECT]
-
-
-def _read(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
-
-
-def _sha256(source: str) -> str:
-    """Hash of an inline script as a content security policy spells it."""
-    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()

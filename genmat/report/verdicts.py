@@ -9,11 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from genmat.errors import GenmatError
-from genmat.report.html import CITATIONS, HERE, MATERIALS_PROJECT, _read, _sha256, json_island
+from genmat.report.frame import NOTHING, page
+from genmat.report.html import CITATIONS, MATERIALS_PROJECT
 from genmat.report.verdict_plots import plots
 from genmat.screening.stress.figures import Figure
 from genmat.screening.stress.verdict import GRADES, TITLES, Records, Verdict, side_by_side
@@ -96,13 +94,10 @@ def render(
 ) -> str:
     """The page of one potential, as a string."""
     drawn = plots(records)
-    scripts = "\n".join(_read(name) for name in ("dom.js", "charts.js", "verdicts.js"))
-    page_script = Markup('(() => {\n"use strict";\n' + scripts + "\n})();")
-    plotly = Markup(_read("assets/plotly-basic.min.js"))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("verdicts.html").render(
+    return page(
+        "verdicts.html",
+        scripts=("dom.js", "charts.js", "verdicts.js"),
+        data={**NOTHING, "plots": drawn},
         verdict=verdict,
         summary=summary(verdict),
         lines=lines(verdict),
@@ -114,12 +109,6 @@ def render(
         failures=[(c, reason, n) for c, reasons in verdict.failures.items() for reason, n in reasons.items()],
         command=command,
         citations=[*(text for name, text in CITATIONS.items() if name in verdict.source), MATERIALS_PROJECT, MATCALC],
-        data=json_island({"rows": [], "columns": [], "spacegroups": {}, "training": {}, "plots": drawn}),
-        style=Markup(_read("style.css")),
-        licences=Markup(_read("assets/plotly-basic.LICENSE.txt")),
-        plotly=plotly,
-        page_script=page_script,
-        script_hashes=" ".join(f"'sha256-{_sha256(source)}'" for source in (plotly, page_script)),
     )
 
 

@@ -13,7 +13,8 @@ import pytest
 from genmat.candidate import Candidate
 from genmat.errors import GenmatError
 from genmat.report import pages, write_report
-from genmat.report.html import HERE, SCRIPTS, funnel_steps, json_island
+from genmat.report.frame import HERE, json_island
+from genmat.report.html import SCRIPTS, funnel_steps
 from genmat.report.pages import grown
 from genmat.report.periodic import periodic_table
 
