@@ -150,11 +150,34 @@ def answer(reader: Reader, questions: Sequence[str], contexts: Sequence[str], *,
         for row, i in enumerate(chosen):
             asked = encoded["overflow_to_sample_mapping"][i]
             start, end = encoded["offset_mapping"][i][first[row]][0], encoded["offset_mapping"][i][last[row]][1]
+            start, end = closed(contexts[asked], start, end)
             confidence = reader.confidence(score[row], share[row])
             found = Answer(contexts[asked][start:end], start, end, score[row], share[row], confidence)
             if asked not in best or found.score > best[asked].score:
                 best[asked] = found
     return [best[i] for i in range(len(questions))]
+
+
+def closed(text: str, start: int, end: int) -> tuple[int, int]:
+    """The part of a span before the first bracket that it does not both open and close; behind it, if nothing stands
+    before.
+
+    >>> "1 kg) of seeds (0.2 g"[slice(*closed("1 kg) of seeds (0.2 g", 0, 21))]
+    '1 kg'
+    """
+    opened: list[int] = []
+    for place in range(start, end):
+        if text[place] in "([":
+            opened.append(place)
+        elif text[place] in ")]":
+            if not opened or text[opened[-1]] + text[place] not in ("()", "[]"):
+                opened.append(place)
+                break
+            opened.pop()
+    if not opened:
+        return start, end
+    before, behind = text[start : opened[0]].rstrip(" ,;"), text[opened[0] + 1 : end].lstrip(" ,;")
+    return (start, start + len(before)) if before or not behind else (end - len(behind), end)
 
 
 def _batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:

@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from genmat.errors import GenmatError  # noqa: E402
-from genmat.literature.qa import MAX_ANSWER, Answer, answer, best_spans, load_reader, untrained_reader  # noqa: E402
+from genmat.literature.qa import MAX_ANSWER, Answer, answer, best_spans, closed, load_reader, untrained_reader  # noqa: E402
 from genmat.literature.qa_data import (  # noqa: E402
     cropped,
     gap_questions,
@@ -142,6 +142,25 @@ def test_the_plan_is_the_same_for_the_same_seed_and_leaves_contexts_out(tmp_path
     kept = [e for e in rows if not held_out(e)]
     assert len(kept) < len(rows) and sum(map(len, batches)) == len(kept) + round(0.5 * len(kept))
     assert {e["context"] for batch in batches for e in batch} == {e["context"] for e in kept}
+
+
+@pytest.mark.parametrize(
+    ("span", "kept"),
+    [
+        ("1 kg) of seeds (0.2 g", "1 kg"),
+        ("35 m/s (126 km/h", "35 m/s"),
+        ("CuIn(S,Se)2", "CuIn(S,Se)2"),
+        (") and 43 %", "and 43 %"),
+        ("f(x[1), y]", "f"),
+        ("(1.5", "1.5"),
+        (")", ""),
+        ("", ""),
+    ],
+)
+def test_an_answer_closes_the_brackets_it_opens(span: str, kept: str) -> None:
+    text = f"in {span} of"
+    start, end = closed(text, 3, 3 + len(span))
+    assert text[start:end] == kept and 3 <= start <= end <= 3 + len(span)
 
 
 def test_exact_match_and_f1() -> None:
