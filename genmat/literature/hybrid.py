@@ -19,7 +19,7 @@ from genmat.literature.quantities import Quantity
 from genmat.literature.rules import Points, Sentence
 
 Question = tuple[str, str]
-POINTS = 2.0
+POINTS = 1.0
 """For an answer that agrees, taken for one that names something else; each times its confidence. Set on
 ChemDataExtractor's training sentences and SuperMat's paragraphs (RESULTS.md)."""
 

@@ -249,6 +249,8 @@ def write_snapshot(reader: Reader, folder: Path, config: QaConfig) -> None:
     model.config.rank = config.model.rank
     model.config.calibration = reader.calibration
     model.save_pretrained(folder)
+    reader.tokenizer.backend_tokenizer.no_truncation()  # what training last asked for is no part of it
+    reader.tokenizer.backend_tokenizer.no_padding()
     reader.tokenizer.save_pretrained(folder)
     examples = held_out_examples(config)
     if examples:
