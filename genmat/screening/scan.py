@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genmat.crystal.slots import MOST_SLOTS
 from genmat.data.crystal_table import label_table, pack
 from genmat.data.decorations import Decorations, decorations
 from genmat.data.graph_predict import load_graph_model, predict_rows
@@ -236,7 +237,8 @@ def hull_phases(settings: ScanSettings) -> tuple[list[str], list[float]]:
         found = [phase for phase in found if set(phase.fractions) <= allowed]
         return [phase.formula for phase in found], [phase.energy for phase in found]
     table = read_table()
-    inside = [set(label.rpartition(":")[2].split("-")) <= allowed for label in table.label]
+    held = [label.rpartition(":")[2].split("-") for label in table.label]  # a few hold more elements than can be placed
+    inside = [set(symbols) <= allowed and len(symbols) <= MOST_SLOTS for symbols in held]
     table = table[np.array(inside) & (table.label != "")]
     prototypes = load_prototypes(None if settings.prototypes is None else Path(settings.prototypes))
     known = label_table(table.label.tolist(), prototypes)

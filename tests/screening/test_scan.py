@@ -140,6 +140,13 @@ def test_hull_of_another_source_is_refused(model, tmp_path) -> None:
     assert hull_phases(settings(model, reference=str(table)))[0].count("Li2O") == 1
 
 
+def test_known_phases_of_too_many_elements_are_left_out_of_the_hull(model) -> None:
+    """One known phase, Na2CaMnAl2P2H2O10F4, holds more elements than a prototype has slots."""
+    formulas, energies = hull_phases(settings(model, elements=("Na", "Ca", "Mn", "Al", "P", "H", "O", "F")))
+    assert len(formulas) == len(energies) > 100
+    assert {"Na", "AlPO4"} <= set(formulas) and "Na2CaMnAl2P2H2O10F4" not in formulas
+
+
 def test_command_and_screen(model, tmp_path, capsys) -> None:
     """From the command line; what it keeps goes straight into `genmat screen`."""
     out = tmp_path / "out"
