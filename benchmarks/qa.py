@@ -1,4 +1,4 @@
-"""Question answering against annotated questions: exact match, F1, "no answer", calibration, speed, and loss by rank.
+"""Question answering against annotated questions: exact match, F1, "no answer", calibration and speed.
 
     python benchmarks/qa.py --model models/qa --data ../shared/data/literature [--speed] [--json FILE] [--write]
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genmat.crystal.wyckoff import space_group
+from genmat.data.inline import json_island, script_hashes
 from genmat.errors import GenmatError
 from genmat.explore.map import categories, cluster_names
 
@@ -70,11 +68,11 @@ def write_page(
     plotly, script = Markup(_plotly()), Markup('(() => {\n"use strict";\n' + _read("map.js") + "\n})();")
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True)
     text = environment.get_template("map.html").render(
-        data=_island(data),
+        data=json_island(data),
         style=Markup(_read("map.css")),
         plotly=plotly,
         script=script,
-        hashes=" ".join(f"'sha256-{_sha256(source)}'" for source in (plotly, script)),
+        hashes=script_hashes(plotly, script),
         shown=len(table),
         n_candidates=len(candidates),
         method=picture.method,
@@ -159,19 +157,5 @@ def _plotly() -> str:
     return get_plotlyjs().replace("</script", "<\\/script")
 
 
-def _island(data: Any) -> Any:
-    """JSON that is safe inside a ``<script>`` element."""
-    from markupsafe import Markup
-
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
 def _read(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
-
-
-def _sha256(source: str) -> str:
-    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()

@@ -21,7 +21,7 @@ from genmat.literature.rules import Points, Sentence
 Question = tuple[str, str]
 POINTS = 1.0
 """For an answer that agrees, taken for one that names something else; each times its confidence. Set on
-ChemDataExtractor's training sentences and SuperMat's paragraphs (RESULTS.md)."""
+ChemDataExtractor's training sentences and SuperMat's paragraphs (`benchmarks/points.py`)."""
 
 
 @dataclass

@@ -27,7 +27,6 @@ COMPOSITIONS = {
 
 GRAPHS = {"cgat": (CGATConfig, CGATModel)}
 
-
 READER = {"reader": (ReaderConfig, ReaderForQuestionAnswering)}
 
 FAMILIES = (

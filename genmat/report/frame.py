@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
+
+from genmat.data.inline import json_island, script_hashes
 
 HERE = Path(__file__).parent
 NOTHING = {"rows": [], "columns": [], "spacegroups": {}, "training": {}}
@@ -50,22 +49,9 @@ def page(
         plotly=plotly,
         viewer=mol,
         page_script=own,
-        script_hashes=" ".join(f"'sha256-{_sha256(source)}'" for source in (plotly, mol, own) if source),
+        script_hashes=script_hashes(*filter(None, (plotly, mol, own))),
     )
-
-
-def json_island(data: Any) -> Markup:
-    """JSON that is safe inside a ``<script>`` element: no character can end the element or open a comment."""
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
 
 
 def _read(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
-
-
-def _sha256(source: str) -> str:
-    """Hash of an inline script as a content security policy spells it."""
-    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()

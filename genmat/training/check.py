@@ -102,8 +102,8 @@ def main(folders: Sequence[str]) -> None:
     from genmat.training.composition_card import write_composition_card
     from genmat.training.reader_card import write_reader_card
 
-    writers = {"crystal_gpt": write_card, "crystal_rnn": write_card, "cgat": write_cgat_card}
-    writers["reader"] = write_reader_card
+    writers = {"cgat": write_cgat_card, "reader": write_reader_card}
+    writers |= dict.fromkeys(("crystal_gpt", "crystal_rnn"), write_card)
     writers |= dict.fromkeys(("composition", "disorder"), write_composition_card)
     for folder in map(Path, folders):
         if (folder / "config.json").is_file():

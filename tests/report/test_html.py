@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from genmat.candidate import Candidate
+from genmat.data.inline import json_island
 from genmat.errors import GenmatError
 from genmat.report import pages, write_report
-from genmat.report.frame import HERE, json_island
+from genmat.report.frame import HERE
 from genmat.report.html import SCRIPTS, funnel_steps
 from genmat.report.pages import grown
 from genmat.report.periodic import periodic_table

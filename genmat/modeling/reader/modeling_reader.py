@@ -53,8 +53,7 @@ class ReaderForQuestionAnswering(BertForQuestionAnswering):
         hub = {key: kwargs[key] for key in HUB if kwargs.get(key) is not None}
         config = config or ReaderConfig.from_pretrained(name, **hub)
         stored = load_file(cached_file(name, "model.safetensors", **hub))
-        attention = {key: kwargs[key] for key in ("attn_implementation",) if key in kwargs}
-        model = cls.untrained(config, dtype=torch.float32, **attention)
+        model = cls.untrained(config, dtype=torch.float32, attn_implementation=kwargs.get("attn_implementation"))
         with torch.no_grad():
             for key, parameter in model.named_parameters():
                 if f"{key}.left" in stored:
