@@ -156,8 +156,15 @@ def answers(url: str) -> bool:
         return False
 
 
+def click(page: Page, element: str) -> None:
+    """Click an element, given as JavaScript, once it is there and enabled: Gradio mounts its parts one by one."""
+    page.wait(f"({element}) && !({element}).disabled")
+    page.evaluate(f"({element}).click()")
+
+
 def fill(page: Page, id: str, value: object) -> None:
     """Type into a field of Gradio, which listens to events."""
+    page.wait(f"document.querySelector('#{id} input, #{id} textarea')")
     page.evaluate(
         f"(() => {{ const e = document.querySelector('#{id} input, #{id} textarea');"
         "const kind = e.tagName === 'INPUT' ? HTMLInputElement : HTMLTextAreaElement;"
@@ -184,25 +191,21 @@ def test_the_page_end_to_end(site):
     address, folder = site
     with browser(CHROMIUM, webgl=False) as page:
         page.open(address, 1280, 900)
-        page.wait("document.querySelector('#go')")
-        page.evaluate(
-            "[...document.querySelectorAll('button')].find(b => b.innerText.trim().startsWith('How')).click()"
-        )
+        click(page, "[...document.querySelectorAll('button')].find(b => b.innerText.trim().startsWith('How'))")
         page.wait("document.querySelector('#max-steps input')")
         axe = find_axe()
         if axe:
             assert findings(page, axe) == []
 
         fill(page, "wanted", "Xx-Li")
-        page.evaluate("document.querySelector('#go').click()")
+        click(page, "document.querySelector('#go')")
         page.wait("document.querySelector('#steps .error')")
         line = page.evaluate("document.querySelector('#steps .error').innerText")
         assert line.startswith("Error: ") and "Xx" in line and "\n" not in line
 
         for id, value in {"wanted": "Ba-Ti-O", "n": 20, "relax": 2, "max-steps": 3}.items():
             fill(page, id, value)
-        page.wait("!document.querySelector('#go').disabled")
-        page.evaluate("document.querySelector('#go').click()")
+        click(page, "document.querySelector('#go')")
         page.wait("!document.querySelector('#steps .error')")
         assert "Relaxed" in until(page, "Relaxed")
         until(page, "Done: 2 relaxed")
@@ -221,11 +224,9 @@ def test_the_page_end_to_end(site):
         assert page.evaluate("document.querySelectorAll('#outcome a[download]').length") == 3
 
         fill(page, "n", 2000)
-        page.wait("!document.querySelector('#go').disabled")
-        page.evaluate("document.querySelector('#go').click()")
-        page.wait("!document.querySelector('#stop').disabled")
+        click(page, "document.querySelector('#go')")
         page.wait("document.querySelector('#steps').innerText.includes('Starting')")
-        page.evaluate("document.querySelector('#stop').click()")
+        click(page, "document.querySelector('#stop')")
         until(page, "Stopped.", 60)
         page.wait("!document.querySelector('#go').disabled")
 
