@@ -2,6 +2,7 @@
 
     python benchmarks/generate.py --model crystal-gpt --n 10000 --threads 2
     python benchmarks/generate.py --model crystal-gpt --n 10000 --threads 2 --write   # also samples.json and the card
+    python benchmarks/generate.py --model crystal-gpt-sun --n 10000 --threads 1 --distinct --balanced
 
 Every candidate is parsed into a protostructure and realised as a pymatgen structure inside the timed loop.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import time
 from collections import Counter
 from pathlib import Path
@@ -29,6 +31,7 @@ def measure(arguments: argparse.Namespace) -> dict:
 
     load_model(arguments.model)
     options = {"model": arguments.model, "temperature": arguments.temperature, "e_above_hull": arguments.e_above_hull}
+    options |= {"distinct": arguments.distinct, "balanced": arguments.balanced}
     for _ in generate(64, seed=arguments.seed + 1, **options):  # warm tables and caches of libraries
         pass
     clock, candidates = Clock(), []
@@ -38,6 +41,7 @@ def measure(arguments: argparse.Namespace) -> dict:
     ):
         candidates.append(candidate)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     realised = [c for c in candidates if c.structure is not None and len(c.structure) == c.protostructure.n_atoms]
     checks = [check(c.structure) for c in realised[:CHECKED]]
@@ -46,9 +50,10 @@ def measure(arguments: argparse.Namespace) -> dict:
     stats = json.loads((Path(find_model(arguments.model)) / "training_stats.json").read_text())
     trained = {int(g): n / stats["crystals"] for g, n in stats["spacegroups"].items()}
     known = KnownPhases.shipped()
-    base = "python benchmarks/generate.py"
+    asked = "".join(f" --{name}" for name in ("distinct", "balanced") if getattr(arguments, name))
+    command = f"python benchmarks/generate.py --model {Path(arguments.model).name} --n {arguments.n}{asked}"
     return {
-        "command": f"{base} --model {Path(arguments.model).name} --n {arguments.n} --threads {arguments.threads}",
+        "command": f"{command} --threads {arguments.threads}",
         "n": arguments.n,
         "seed": arguments.seed,
         "temperature": arguments.temperature,
@@ -56,6 +61,7 @@ def measure(arguments: argparse.Namespace) -> dict:
         "threads": arguments.threads,
         "per_second": arguments.n / seconds,
         "per_cpu_second": arguments.n / cpu,
+        "memory_mib": memory,
         "grammar_share": clock.grammar_share,
         "seconds": {
             "model": clock.model,
@@ -88,6 +94,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=1024)
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--e-above-hull", type=float, default=0.025)
+    parser.add_argument("--distinct", action="store_true", help="no protostructure twice")
+    parser.add_argument("--balanced", action="store_true", help="space groups as frequent as in training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="write samples.json and README.md of the snapshot")
     arguments = parser.parse_args()

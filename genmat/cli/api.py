@@ -33,6 +33,7 @@ def generate(
     top_p: float = 1.0,
     disorder_prior: float | None = None,
     distinct: bool = False,
+    balanced: bool = False,
     seed: int = 0,
 ) -> list[Candidate]:
     """Generate crystals with a shipped model (or one in a folder).
@@ -53,6 +54,7 @@ def generate(
         top_p: share of probability kept of each word's distribution.
         disorder_prior: share of disordered materials expected among such formulas; None = as trained.
         distinct: draw protostructures without replacement.
+        balanced: space groups as frequent as among the crystals learned from; for free generation.
         seed: same seed, same candidates.
 
     Returns:
@@ -67,8 +69,9 @@ def generate(
     from genmat.cli.settings import Prompt
 
     chemistry = (_joined(elements), _joined(required), formula, spacegroup, prototype)
-    asked = (max_atoms, min_atoms, e_above_hull, gap, temperature, geometry_temperature, top_p, seed, distinct)
-    made = list(generate_candidates(Prompt(n, *chemistry, str(model), *asked)))
+    asked = (max_atoms, min_atoms, e_above_hull, gap, temperature, geometry_temperature, top_p)
+    prompt = Prompt(n, *chemistry, str(model), *asked, seed, distinct, balanced)
+    made = list(generate_candidates(prompt))
     return with_disorder(made, disorder_prior)
 
 

@@ -141,8 +141,10 @@ def tried(
     from genmat.screening.relax import relax
 
     potential = load(plan.potential)
-    # inside the symmetry alone: the matcher's tolerances are wider than what a rattle would change
-    work = partial(relax, potential=potential, max_steps=plan.steps, rattle=0.0, workers=plan.workers, seed=plan.seed)
+    # inside the symmetry alone, to forces of 0.1 eV/Å: the matcher's tolerances are wider than what a rattle or the rest
+    # of the way would change
+    options = {"fmax": 0.1, "max_steps": plan.steps, "rattle": 0.0, "workers": plan.workers, "seed": plan.seed}
+    work = partial(relax, potential=potential, **options)
     idle = {"workers"} if folder.name == "model" else {"workers", "model", "samples"}
     settings = {"targets": [t.id for t in wanted], **{k: v for k, v in vars(plan).items() if k not in idle}}
 

@@ -33,6 +33,9 @@ def generate(
     distinct: Annotated[
         bool, typer.Option("--distinct", help="Draw without replacement: no protostructure twice.")
     ] = False,
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="Space groups as frequent as among the crystals learned from.")
+    ] = False,
     only_new: Annotated[bool, typer.Option("--only-new", help="Keep what no table knows, and each once.")] = False,
     seed: opt.Seed = 0,
     json: opt.Json = False,
@@ -64,6 +67,7 @@ def generate(
         top_p,
         seed,
         distinct,
+        balanced,
     )
     check_prompt(prompt)
     check_target(out)

@@ -36,6 +36,7 @@ class Prompt:
         top_p: share of probability kept of each word's distribution.
         seed: same seed, same candidates.
         distinct: draw protostructures without replacement.
+        balanced: space groups as frequent as among the crystals learned from.
     """
 
     n: int = 100
@@ -54,6 +55,7 @@ class Prompt:
     top_p: float = 1.0
     seed: int = 0
     distinct: bool = False
+    balanced: bool = False
 
 
 @dataclass(frozen=True)

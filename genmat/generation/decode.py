@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from genmat.generation.cache import BatchCache
-from genmat.generation.constraints import ANGLE, COORD, LENGTH, Grammar, replay
+from genmat.generation.constraints import ANGLE, COORD, GROUP, LENGTH, Grammar, replay
 from genmat.generation.masks import Masks
 
 SHRINK = 0.85  # finished rows are dropped from the cache when fewer than this share of its rows is alive
@@ -99,6 +99,7 @@ def decode(
     *,
     condition: Sequence[int] = (),
     openings: Sequence[Sequence[int]] | None = None,
+    admit: Callable[[int, int], bool] | None = None,
     temperature: float = 1.0,
     geometry_temperature: float | None = None,
     top_p: float = 1.0,
@@ -111,6 +112,8 @@ def decode(
         numbers: with the seed they decide every draw, whatever the company.
         condition: condition words, said right after <bos>.
         openings: words each sentence is to begin with, <bos> and condition first; the model does not judge them.
+        admit: asked of a number and its space group once that is spoken; a sentence not admitted ends there and is left
+            out.
         temperature, top_p: of the distribution the grammar leaves.
         geometry_temperature: of lattice and coordinates, where it differs.
     """
@@ -141,6 +144,8 @@ def decode(
     said = np.zeros((n, longest), dtype=np.int32)
     lengths, logs, bare = np.zeros(n, dtype=np.int64), np.full(n, base), np.full(n, base)
     geometry = grammar.vocab.ids["<geom>"]
+    first_group, n_groups = grammar.masks.lows[GROUP], grammar.masks.widths[GROUP]
+    refused = np.zeros(n, dtype=bool)
     given_words = np.full((n, longest), -1, dtype=np.int64)
     for i, opening in enumerate(openings or ()):
         rest = opening[len(prompt) :]
@@ -156,11 +161,14 @@ def decode(
         logs[alive] += gained
         ending = alive[drawn == geometry]
         bare[ending] = logs[ending]
+        if admit is not None:
+            for b in np.flatnonzero((drawn >= first_group) & (drawn < first_group + n_groups)):
+                refused[alive[b]] = not admit(numbers[alive[b]], int(drawn[b]) - first_group + 1)
         clock.words += len(alive)
         clock.tick("drawing")
         for row, word in zip(rows, drawn.tolist(), strict=True):
             row.advance(word)
-        going = [b for b, row in enumerate(rows) if row.parts]
+        going = [b for b, row in enumerate(rows) if row.parts and not refused[alive[b]]]
         if len(going) < len(rows):
             rows, alive = [rows[b] for b in going], alive[going]
         clock.tick("grammar")
@@ -177,6 +185,7 @@ def decode(
     return [
         Sentence(number, prompt + said[i, : lengths[i]].tolist(), float(logs[i]), float(bare[i]))
         for i, number in enumerate(numbers)
+        if not refused[i]
     ]
 
 

@@ -16,6 +16,7 @@ from genmat.crystal.prototype import Protostructure, sort_sites
 from genmat.crystal.realise import realise
 from genmat.crystal.validity import check
 from genmat.errors import GenmatError, did_you_mean
+from genmat.generation.balance import balance, learned_groups
 from genmat.generation.constraints import Grammar
 from genmat.generation.decode import Clock, Sentence, decode
 from genmat.generation.prototypes import PrototypeGrammar
@@ -156,6 +157,7 @@ def generate(
     geometry_temperature: float = 0.7,
     top_p: float = 1.0,
     distinct: bool = False,
+    balanced: bool = False,
     seed: int = 0,
     batch_size: int = 1024,
     clock: Clock | None = None,
@@ -180,6 +182,8 @@ def generate(
         top_p: share of probability kept of each word's distribution.
         distinct: draw protostructures without replacement: what was drawn before is passed over, and the candidates'
             numbers tell how many draws it took. Fewer than `n` come when `MOST_DRAWS` for each bring no more.
+        balanced: space groups as frequent as among the crystals near the hull learned from (see `balance`), for free
+            generation. About every second draw is passed over.
         clock: receives the time spent in model, grammar and drawing.
 
     Raises:
@@ -194,14 +198,22 @@ def generate(
         raise GenmatError(f"{given}: give temperatures >= 0 and 0 < top_p <= 1")
     if gap is not None and isinstance(model, str | Path) and not knows_gaps(model):
         raise GenmatError(f"gap {gap:g}: {model} has read no band gaps; leave it out, or take crystal-gpt")
+    told = (elements, required, formula, spacegroup, prototype)
+    if balanced and any(t is not None for t in told):
+        raise GenmatError("balanced: for free generation; leave it out, or what is asked of chemistry and space group")
     grammar = grammar_for(elements, required, formula, spacegroup, prototype, max_atoms, min_atoms)
     loaded = load_model(model) if isinstance(model, str | Path) else model
     name = Path(model).name if isinstance(model, str | Path) else loaded.config.model_type.replace("_", "-")
     condition = conditions(e_above_hull, gap)
     options = {"temperature": temperature, "geometry_temperature": geometry_temperature, "top_p": top_p, "seed": seed}
-    limit = n * MOST_DRAWS if distinct else n
-    made = _run(limit, loaded, name, grammar, condition, options, batch_size, clock)
-    return islice(_once(made), n) if distinct else made
+    spoken = partial(decode, loaded, grammar, condition=condition, clock=clock)
+    admit = balance(partial(spoken, **options), learned_groups(Path(loaded.name_or_path)), seed) if balanced else None
+    limit = n * MOST_DRAWS if distinct or balanced else n
+    provenance = {"model": name, **options}
+    if condition:
+        provenance["condition"] = " ".join(grammar.vocab.words[word] for word in condition)
+    made = _run(limit, spoken, provenance, options, batch_size, admit)
+    return islice(_once(made) if distinct else made, n)
 
 
 def _once(made: Iterable[Candidate]) -> Iterator[Candidate]:
@@ -215,15 +227,12 @@ def _once(made: Iterable[Candidate]) -> Iterator[Candidate]:
             yield candidate
 
 
-def _run(n, model, name, grammar, condition, options, batch_size, clock) -> Iterator[Candidate]:
+def _run(n, spoken, provenance, options, batch_size, admit) -> Iterator[Candidate]:
     """Batches of sentences, in order, as candidates."""
-    provenance = {"model": name, **options}
-    if condition:
-        provenance["condition"] = " ".join(grammar.vocab.words[word] for word in condition)
-    spoken = partial(decode, model, grammar, condition=condition, clock=clock)
     for first in range(0, n, batch_size):
-        sentences = spoken(range(first, min(first + batch_size, n)), **options)
-        yield from _possible([to_candidate(s, name, provenance) for s in sentences], sentences, spoken, options)
+        sentences = spoken(range(first, min(first + batch_size, n)), admit=admit, **options)
+        made = [to_candidate(sentence, provenance["model"], provenance) for sentence in sentences]
+        yield from _possible(made, sentences, spoken, options)
 
 
 def _possible(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from genmat.errors import GenmatError
-from genmat.tokenization.vocabulary import vocabulary
+from genmat.tokenization.vocabulary import HULL_BINS, vocabulary
 from genmat.training.batches import Collator, LengthBuckets, SentenceDataset, without
 from genmat.training.build import build_model, condition_slice, save_snapshot
 from genmat.training.checkpoints import hours_spent, last_checkpoint
@@ -157,20 +157,26 @@ def evaluate(model: Any, splits: dict[str, Any]) -> dict[str, Any]:
 
 
 def training_stats(variants: Sequence[Sequence[Sequence[int]]]) -> dict[str, Any]:
-    """Histograms of the training crystals (space groups, elements, sites), to hold samples against."""
+    """Histograms of the training crystals (space groups, elements, sites; space groups of those told to be less than
+    0.1 eV/atom above the hull), to hold samples against."""
     vocab = vocabulary()
     groups: Counter[int] = Counter()
+    near: Counter[int] = Counter()
+    close = {vocab.ids[f"<hull:{edge:g}>"] for edge in HULL_BINS if edge <= 0.1}
     elements: Counter[str] = Counter()
     sites: Counter[int] = Counter()
     (g0, g1), (e0, e1), (w0, w1) = (vocab.slices[k] for k in ("spacegroup", "element", "wyckoff"))
     for sentences in variants:
         ids = sentences[0]
-        groups.update(i - g0 + 1 for i in ids if g0 <= i < g1)
+        spoken = [i - g0 + 1 for i in ids if g0 <= i < g1]
+        groups.update(spoken)
+        near.update(spoken if close.intersection(ids[:3]) else ())
         elements.update({vocab.words[i] for i in ids if e0 <= i < e1})
         sites[sum(w0 <= i < w1 for i in ids)] += 1
     return {
         "crystals": len(variants),
         "spacegroups": {str(k): groups[k] for k in sorted(groups)},
+        "near_hull": {str(k): near[k] for k in sorted(near)},
         "elements": dict(elements.most_common()),
         "sites": {str(k): sites[k] for k in sorted(sites)},
     }
