@@ -50,7 +50,7 @@ def prediction(
     model: opt.Model = "crystal-gpt",
     potential: opt.Potential = "chgnet",
     workers: opt.Workers = None,
-    max_steps: opt.MaxSteps = 60,
+    max_steps: opt.MaxSteps = 30,
     seed: opt.Seed = 0,
     fresh: opt.Fresh = False,
     json: opt.Json = False,
@@ -141,8 +141,8 @@ def tried(
     from genmat.screening.relax import relax
 
     potential = load(plan.potential)
-    # inside the symmetry alone, to forces of 0.1 eV/Å: the matcher's tolerances are wider than what a rattle or the rest
-    # of the way would change
+    # inside the symmetry alone, to forces of 0.1 eV/Å: the matcher is blind to what a rattle or the rest of the way
+    # would change
     options = {"fmax": 0.1, "max_steps": plan.steps, "rattle": 0.0, "workers": plan.workers, "seed": plan.seed}
     work = partial(relax, potential=potential, **options)
     idle = {"workers"} if folder.name == "model" else {"workers", "model", "samples"}
