@@ -133,7 +133,8 @@ def hits(options: argparse.Namespace) -> dict[str, Any]:
     import pandas as pd
 
     from genmat.data.write import write_structures
-    from genmat.screening.scan import COLUMNS, Judge, ScanSettings, hull_phases, scan
+    from genmat.screening.scan import COLUMNS, Judge, ScanSettings, scan
+    from genmat.screening.scan_hull import hull_phases
     from genmat.screening.scan_output import candidates, describe
 
     settings = ScanSettings(

@@ -127,14 +127,17 @@ def run_discover(
     Raises:
         GenmatError: as `generate_candidates` and `run_screen`.
     """
+    from genmat.generation.sampler import find_model
+    from genmat.screening.prescreen import prescreen_stage
     from genmat.screening.select import select_stage
 
     prompt = check_prompt(prompt)
     stages, hull, info = screening_stages(screening)
     settings = {**asdict(prompt), "relax": relax, **screening.settings(), "potential_version": info["potential"]}
+    prescreen = Stage("prescreen", partial(prescreen_stage, model=Path(find_model("cgat"))), "whole")
     select = Stage("select", partial(select_stage, n=relax), "whole")
     disorder, known, papers, told = knowledge_plan(screening, out)
-    plan = [_valid(), disorder, *_matching(screening), select, *stages, *_matching(screening, "_relaxed")]
+    plan = [_valid(), disorder, *_matching(screening), prescreen, select, *stages, *_matching(screening, "_relaxed")]
     plan += [*known, _rank(), *papers, *_vibrations(screening)]
     card = _run_card(command or "genmat discover", prompt.seed, {"model": prompt.model, **info, **told})
     with Campaign.open(out, command="discover", settings=settings, fresh=fresh) as campaign:

@@ -5,7 +5,7 @@ Standard settings of International Tables A (unique axis b, origin choice 2, hex
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class WyckoffPosition:
     translations: np.ndarray
     primitive_members: np.ndarray
 
-    @property
+    @cached_property
     def dof(self) -> int:
         """Number of free coordinates, 0 to 3."""
         return int(self.free.sum())
@@ -98,7 +98,7 @@ class SpaceGroup:
     positions: dict[str, WyckoffPosition]
     actions: tuple[Action, ...]
 
-    @property
+    @cached_property
     def centring_multiplicity(self) -> int:
         """Lattice points per conventional cell: 1 (P), 2 (A, C, I), 3 (R) or 4 (F)."""
         return round(1 / np.linalg.det(CENTRINGS[self.centring]))

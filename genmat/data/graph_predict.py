@@ -25,8 +25,11 @@ def load_graph_model(folder: Path) -> Any:
     Raises:
         GenmatError: no model there, or one that reads something else.
     """
+    from transformers.utils import logging
+
     from genmat.modeling.auto import GRAPHS
 
+    logging.disable_progress_bar()
     try:
         kind = json.loads((folder / "config.json").read_text())["model_type"]
     except (OSError, ValueError, KeyError):

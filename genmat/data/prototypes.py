@@ -11,7 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -281,7 +281,15 @@ def load_prototypes(path: Path | None = None) -> Prototypes:
     Raises:
         GenmatError: no such file, or not such a table.
     """
-    path = path or SHIPPED
+    return _shipped() if path is None else _read(path)
+
+
+@cache
+def _shipped() -> Prototypes:
+    return _read(SHIPPED)
+
+
+def _read(path: Path) -> Prototypes:
     try:
         with np.load(path) as data:
             return _unpack(dict(data))

@@ -34,6 +34,7 @@ STAGES = {
     "novel_relaxed": ("Still new", "judged again after relaxation"),
     "disordered_parent": ("Not merely ordered", "no ordering of a known disordered phase"),
     "nearest": ("Nearest known told", "alike in prototype and chemistry; nothing is dropped"),
+    "prescreen": ("Judged without coordinates", "energy above the hull by crystal-graph attention; nothing is dropped"),
     "select": ("Selected", "chosen for relaxation"),
     "relax": ("Relaxed", "cell and positions at rest"),
     "hull": ("Placed on the hull", "energy against competing phases"),

@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genmat.crystal.slots import MOST_SLOTS
-from genmat.data.crystal_table import label_table, pack
+from genmat.data.crystal_table import pack
 from genmat.data.decorations import Decorations, decorations
-from genmat.data.graph_predict import load_graph_model, predict_rows
+from genmat.data.graph_predict import load_graph_model
 from genmat.data.prototypes import SHIPPED, load_prototypes
 from genmat.errors import GenmatError, RunError
-from genmat.screening.hull import ReferenceHull
-from genmat.screening.phases import Rows, group_phases
+from genmat.screening.phases import Rows
+from genmat.screening.scan_hull import hull_phases, network_hull
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,10 +119,7 @@ class Judge:
         self.settings, self.space = settings, settings.space()
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = load_graph_model(Path(settings.model)).to(self.device)
-        formulas, energies = phases
-        references = dict.fromkeys(settings.elements, 0.0)
-        source = self.model.config.source
-        self.hull = ReferenceHull(source, references, group_phases(formulas, energies), source)
+        self.hull = network_hull(settings.elements, self.model.config.source, phases)
 
     def shard(self, number: int) -> pd.DataFrame:
         """The best of a shard, sorted by energy above the hull, then index; columns as `COLUMNS`."""
@@ -213,38 +209,6 @@ def _rows(numbers: np.ndarray, amounts: np.ndarray) -> Rows:
 def best_of(table: pd.DataFrame, limit: int) -> pd.DataFrame:
     """The rows nearest to the hull, ties by index."""
     return table.sort_values(["e_above_hull", "index"], kind="stable").head(limit).reset_index(drop=True)
-
-
-def hull_phases(settings: ScanSettings) -> tuple[list[str], list[float]]:
-    """Formulas and formation energies (eV/atom) of the phases a scan is measured against.
-
-    A hull is made of energies of one source: DFT formation energies of the network's own level of theory where a table
-    is given, else the network's own energies of the known phases near the Materials Project's hull.
-
-    Raises:
-        GenmatError: a table of another level of theory.
-    """
-    from genmat.screening.reference import load_reference, read_table
-
-    model, allowed = load_graph_model(Path(settings.model)), set(settings.elements)
-    if settings.reference:
-        hull = load_reference(settings.reference)
-        if hull.source != model.config.source:
-            raise GenmatError(
-                f"{settings.reference}: energies of {hull.source}; the network's are {model.config.source}, give such"
-            )
-        found = hull.entries(allowed) if len(allowed) < 8 else [p for s in hull.phases for p in hull.phases[s]]
-        found = [phase for phase in found if set(phase.fractions) <= allowed]
-        return [phase.formula for phase in found], [phase.energy for phase in found]
-    table = read_table()
-    held = [label.rpartition(":")[2].split("-") for label in table.label]  # a few hold more elements than can be placed
-    inside = [set(symbols) <= allowed and len(symbols) <= MOST_SLOTS for symbols in held]
-    table = table[np.array(inside) & (table.label != "")]
-    prototypes = load_prototypes(None if settings.prototypes is None else Path(settings.prototypes))
-    known = label_table(table.label.tolist(), prototypes)
-    energies = predict_rows(model, known, np.arange(len(known)))["energy"]
-    single = table.formula.map(lambda formula: sum(c.isupper() for c in formula) == 1).to_numpy()
-    return table.formula.tolist(), np.where(single, 0.0, energies).tolist()
 
 
 def scan(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from genmat.candidate import Candidate
 from genmat.screening.second import disagreement
@@ -17,13 +17,14 @@ TOO_LOW = -0.1
 def select_stage(
     candidates: Iterable[Candidate], n: int, *, per_formula: int = 1, per_system: int = 3, per_prototype: int = 6
 ) -> Iterator[Candidate]:
-    """Keep about the `n` best by `surprise`, and fail the rest with the reason they were left out.
+    """Keep about the `n` most promising, and fail the rest with the reason they were left out.
 
     A whole-set stage. Duplicates and known phases are left out; charge-balanced candidates come first. The limits keep
     one easy family from filling the list; they are loosened when too few candidates would remain.
 
     Args:
-        candidates: with ``log_likelihood_prototype``, ``unique``, ``novel`` and ``charge_balanced``.
+        candidates: with ``log_likelihood_prototype``, ``unique``, ``novel`` and ``charge_balanced``, and what
+            `prescreen_stage` adds.
         n: how many to keep.
         per_formula: at most this many of one reduced formula.
         per_system: at most this many of one chemical system.
@@ -31,7 +32,8 @@ def select_stage(
     """
     everyone = list(candidates)
     eligible = [candidate for candidate in everyone if set_aside(candidate) is None]
-    order = sorted(eligible, key=lambda c: (c.results.get("charge_balanced") is False, surprise(c), c.id))
+    place = promise(eligible)
+    order = sorted(eligible, key=lambda c: (c.results.get("charge_balanced") is False, place[c.id], c.id))
     chosen = _spread(order, n, per_formula, per_system, per_prototype)
     for candidate in everyone:
         reason = set_aside(candidate)
@@ -50,6 +52,22 @@ def set_aside(candidate: Candidate) -> str | None:
     if candidate.results.get("novel") is False:
         return "known phase"
     return None
+
+
+def promise(candidates: Sequence[Candidate]) -> dict[str, float]:
+    """Place of every candidate by id, less is better: the mean of its places by `surprise` and, where the network has
+    judged it, by ``scan_e_above_hull`` plus its standard deviation."""
+    told = _places({c.id: surprise(c) for c in candidates})
+    names = ("scan_e_above_hull", "scan_sigma")
+    judged = [c for c in candidates if all(name in c.results for name in names)]
+    seen = _places({c.id: sum(c.results[name] for name in names) for c in judged})
+    return {name: (place + seen.get(name, place)) / 2 for name, place in told.items()}
+
+
+def _places(values: Mapping[str, float]) -> dict[str, float]:
+    """0 for the least to 1 for the most; ties by name."""
+    order = sorted(values, key=lambda name: (values[name], name))
+    return {name: place / max(1, len(order) - 1) for place, name in enumerate(order)}
 
 
 def surprise(candidate: Candidate) -> float:

@@ -25,7 +25,8 @@ from genmat.modeling.cgat.configuration_cgat import CGATConfig
 from genmat.modeling.cgat.modeling_cgat import CGATModel
 from genmat.screening.hull import ReferenceHull
 from genmat.screening.phases import group_phases
-from genmat.screening.scan import Judge, ScanSettings, hull_phases, scan
+from genmat.screening.scan import Judge, ScanSettings, scan
+from genmat.screening.scan_hull import hull_phases
 from genmat.screening.scan_output import candidates, describe
 
 KEYS = ("221:a_b_c", "225:a_b", "62:c_c_cd", "216:a_c")

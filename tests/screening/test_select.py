@@ -4,7 +4,9 @@ from pymatgen.core import Lattice, Structure
 
 from genmat.candidate import Candidate
 from genmat.crystal.prototype import from_structure
-from genmat.screening.select import rank_stage, select_stage
+from genmat.screening.select import promise, rank_stage, select_stage
+
+SALTS = ("Na", "K", "Rb", "Li")
 
 
 def salt(number: int, cation: str, likelihood: float, **results: object) -> Candidate:
@@ -62,3 +64,16 @@ def test_rank_prefers_new_near_symmetric_low() -> None:
 def triclinic() -> Structure:
     lattice = Lattice.from_parameters(4.1, 5.2, 6.3, 81, 95, 103)
     return Structure(lattice, ["Na", "Cl", "Cl"], [[0, 0, 0], [0.21, 0.53, 0.37], [0.6, 0.13, 0.79]])
+
+
+def test_two_opinions_weigh_the_same_and_one_alone_decides_where_there_is_no_other() -> None:
+    """The mean of two places; c3, which the network has not judged, keeps the one it has."""
+    judged = [(-1, 0.3, 0.1), (-9, 0.0, 0.02), (-3, 0.01, 0.03), (-2, None, None)]
+    candidates = [salt(i, symbol, said) for i, (symbol, (said, *_)) in enumerate(zip(SALTS, judged, strict=True))]
+    candidates = [
+        c if above is None else c.add(scan_e_above_hull=above, scan_sigma=sigma)
+        for c, (_, above, sigma) in zip(candidates, judged, strict=True)
+    ]
+    place = promise(candidates)
+    assert place == {"c0": (0 + 1) / 2, "c1": (1 + 0) / 2, "c2": (2 / 3 + 1 / 2) / 2, "c3": 1 / 3}
+    assert chosen(candidates, 1) == ["c3"]
