@@ -70,7 +70,7 @@ def prediction(
         found = {
             "model": tried(wanted, lambda: by_model(wanted, plan, shown), out / "model", plan, fresh, shown),
             "substitution": tried(
-                wanted, lambda: by_templates(wanted, data, plan), out / "substitution", plan, fresh, shown
+                wanted, lambda: by_templates(wanted, data, plan, shown), out / "substitution", plan, fresh, shown
             ),
         }
     found["both"] = {
@@ -116,12 +116,16 @@ def by_model(wanted: Sequence[Target], plan: Plan, progress: Progress | None) ->
     return made
 
 
-def by_templates(wanted: Sequence[Target], data: Path, plan: Plan) -> list[Candidate]:
+def by_templates(wanted: Sequence[Target], data: Path, plan: Plan, progress: Progress | None) -> list[Candidate]:
     """Known crystals of the training split, decorated with the composition."""
     from genmat.data.prediction import Templates
 
-    templates = Templates(data)
-    return [candidate for target in wanted for candidate in templates.proposals(target, plan.proposals)]
+    templates, made = Templates(data), []
+    for done, target in enumerate(wanted, start=1):
+        made += templates.proposals(target, plan.proposals)
+        if progress is not None:
+            progress("substitute", done, len(wanted))
+    return made
 
 
 def tried(

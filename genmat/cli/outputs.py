@@ -73,6 +73,8 @@ COLUMNS = {
     "density": 3,
     "log_likelihood": 3,
     "log_likelihood_prototype": 3,
+    "scan_e_above_hull": 4,
+    "scan_sigma": 4,
     "prototype": None,
     "origin": None,
 }

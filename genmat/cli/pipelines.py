@@ -139,7 +139,10 @@ def run_discover(
     disorder, known, papers, told = knowledge_plan(screening, out)
     plan = [_valid(), disorder, *_matching(screening), prescreen, select, *stages, *_matching(screening, "_relaxed")]
     plan += [*known, _rank(), *papers, *_vibrations(screening)]
-    card = _run_card(command or "genmat discover", prompt.seed, {"model": prompt.model, **info, **told})
+    choice = f"likelihood under {prompt.model} and energy above hull predicted by cgat, equal weights"
+    card = _run_card(
+        command or "genmat discover", prompt.seed, {"model": prompt.model, "choice": choice, **info, **told}
+    )
     with Campaign.open(out, command="discover", settings=settings, fresh=fresh) as campaign:
         source = partial(generate_candidates, prompt, progress)
         return _run(campaign, source, "generate", plan, card, hull, prompt.model, progress)

@@ -209,6 +209,7 @@ def generate(
     spoken = partial(decode, loaded, grammar, condition=condition, clock=clock)
     admit = balance(partial(spoken, **options), learned_groups(Path(loaded.name_or_path)), seed) if balanced else None
     limit = n * MOST_DRAWS if distinct or balanced else n
+    batch_size = min(batch_size, max(64, 4 * n))  # a few are wanted: no batch of which most would be left over
     provenance = {"model": name, **options}
     if condition:
         provenance["condition"] = " ".join(grammar.vocab.words[word] for word in condition)

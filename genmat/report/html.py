@@ -213,6 +213,7 @@ LABELS = {
     "hull_source": "Reference hull",
     "reference": "How it was made",
     "doubt": "How far to believe it",
+    "choice": "Chosen for relaxation by",
     "e_above_hull": "Energy above hull",
     "elapsed_s": "Wall time (s)",
     "n": "Candidates asked for",
