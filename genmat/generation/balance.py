@@ -22,7 +22,7 @@ from genmat.generation.decode import uniforms
 Admit = Callable[[int, int], bool]
 """Whether draw `number`, of space group `group`, goes on."""
 
-PILOT = 8192
+PILOT = 4096
 """Draws whose composition and space group are spoken first, to learn the model's shares. Chance in their counts stays
 in the shares of every run: about (number of groups) / PILOT of its χ²."""
 FIRST = 1 << 50
