@@ -5,7 +5,9 @@
 Folders are those of `genmat evaluate generation`: samples whose fate after relaxation is known. Of those worth relaxing
 (valid, charge-balanced, unique, new) the best by a score are kept; printed is the share of them that is stable, unique,
 new and not P1 at 0, 0.05, 0.08 and 0.1 eV/atom. Scores: surprise (-log p of composition and prototype), the network's
-energy above its own hull (`hull`), the same plus its standard deviation, and the mean of two places.
+energy above its own hull (`hull`), the same plus its standard deviation, and the mean of two places, last as `discover`
+takes it: up to `LEVEL` all alike to the network. Behind the bar: the same without those that end more than 0.1 eV/atom
+below the hull, which `discover` doubts.
 """
 
 from __future__ import annotations
@@ -13,15 +15,17 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from genmat.data.generation_metrics import Judged, selection_curve
 from genmat.generation.sampler import find_model
 from genmat.screening.prescreen import above_own_hull
+from genmat.screening.select import LEVEL, TOO_LOW
 
 
 def read_judged(path: Path) -> list[Judged]:
@@ -38,22 +42,23 @@ def read_judged(path: Path) -> list[Judged]:
     return rows
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    """0 for the least."""
-    return np.argsort(np.argsort(values, kind="stable"), kind="stable").astype(float)
-
-
 def scores(rows: list[Judged], model: Path) -> dict[str, np.ndarray]:
     """What may decide, the least first."""
     surprise = np.array([-float(row.log_likelihood or 0.0) for row in rows])
     above, sigma = above_own_hull([row.label for row in rows], [row.formula for row in rows], model)
+    level = np.maximum(above + sigma, LEVEL)
     return {
         "surprise": surprise,
         "hull": above,
         "hull + sigma": above + sigma,
-        "surprise and hull": ranks(surprise) + ranks(above),
-        "surprise and hull + sigma": ranks(surprise) + ranks(above + sigma),
+        "surprise and hull + sigma": rankdata(surprise) + rankdata(above + sigma),
+        "surprise and level": rankdata(surprise) + rankdata(level),
     }
+
+
+def doubted(row: Judged) -> Judged:
+    """The sample, as if it had failed where it ends too far below the hull to be believed."""
+    return replace(row, e_above_hull=None) if (row.e_above_hull or 0.0) < TOO_LOW else row
 
 
 def main() -> None:
@@ -71,11 +76,11 @@ def main() -> None:
             said = {row.id: float(value) for row, value in zip(rows, values, strict=True)}
             curve = selection_curve(rows, score=lambda row, said=said: said[row.id])
             result.setdefault(str(path), {})[name] = curve
-            for line in curve[1:]:
-                parts = " / ".join(
-                    f"{line['sun'][t]['symmetric']['percent']:.1f}" for t in ("0", "0.05", "0.08", "0.1")
-                )
-                print(f"  {name:28s} {100 * line['kept']:4.0f} % ({line['n']}): {parts}")
+            trusted = selection_curve([doubted(row) for row in rows], score=lambda row, said=said: said[row.id])
+            for line, sane in zip(curve[1:], trusted[1:], strict=True):
+                told = [" / ".join(f"{found['symmetric']['percent']:.1f}" for found in part["sun"].values())
+                        for part in (line, sane)]  # fmt: skip
+                print(f"  {name:28s} {100 * line['kept']:4.0f} % ({line['n']}): {' | '.join(told)}")
     if options.json:
         options.json.write_text(json.dumps(result, indent=1))
 

@@ -139,7 +139,7 @@ def run_discover(
     disorder, known, papers, told = knowledge_plan(screening, out)
     plan = [_valid(), disorder, *_matching(screening), prescreen, select, *stages, *_matching(screening, "_relaxed")]
     plan += [*known, _rank(), *papers, *_vibrations(screening)]
-    choice = f"likelihood under {prompt.model} and energy above hull predicted by cgat, equal weights"
+    choice = f"likelihood under {prompt.model} and energy above hull predicted by cgat, weighed alike"
     card = _run_card(
         command or "genmat discover", prompt.seed, {"model": prompt.model, "choice": choice, **info, **told}
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from genmat.candidate import Candidate
 from genmat.screening.second import disagreement
 
+LEVEL = 0.02
+"""eV/atom above the hull, what half of the network's predictions err by."""
 NEAR_HULL = 0.05
 """eV/atom; up to here a candidate counts as near the hull."""
 TOO_LOW = -0.1
@@ -56,18 +59,22 @@ def set_aside(candidate: Candidate) -> str | None:
 
 def promise(candidates: Sequence[Candidate]) -> dict[str, float]:
     """Place of every candidate by id, less is better: the mean of its places by `surprise` and, where the network has
-    judged it, by ``scan_e_above_hull`` plus its standard deviation."""
+    judged it, by ``scan_e_above_hull`` plus its standard deviation. Up to `LEVEL` all are alike to the network: what it
+    sees far below the hull is as often an odd reference as a find."""
     told = _places({c.id: surprise(c) for c in candidates})
     names = ("scan_e_above_hull", "scan_sigma")
     judged = [c for c in candidates if all(name in c.results for name in names)]
-    seen = _places({c.id: sum(c.results[name] for name in names) for c in judged})
+    seen = _places({c.id: max(LEVEL, sum(c.results[name] for name in names)) for c in judged})
     return {name: (place + seen.get(name, place)) / 2 for name, place in told.items()}
 
 
 def _places(values: Mapping[str, float]) -> dict[str, float]:
-    """0 for the least to 1 for the most; ties by name."""
-    order = sorted(values, key=lambda name: (values[name], name))
-    return {name: place / max(1, len(order) - 1) for place, name in enumerate(order)}
+    """0 for the least to 1 for the most; equals share the mean of their places."""
+    order = sorted(values.values())
+    return {
+        name: (bisect_left(order, value) + bisect_right(order, value) - 1) / 2 / max(1, len(order) - 1)
+        for name, value in values.items()
+    }
 
 
 def surprise(candidate: Candidate) -> float:

@@ -55,7 +55,9 @@ def test_discover_runs_the_whole_funnel(tiny_model: Path, tmp_path: Path, capsys
     assert len(rows) == summary["counts"]["candidates"] == 30
     assert all(bool(row["rank"]) != bool(row["failure"]) for row in rows)
     stages = {row["stage"]: row for row in summary["funnel"]}
-    names = "generate valid disorder unique novel select relax valid_relaxed unique_relaxed novel_relaxed rank"
+    names = (
+        "generate valid disorder unique novel prescreen select relax valid_relaxed unique_relaxed novel_relaxed rank"
+    )
     assert " ".join(stages) == names and stages["relax"]["entered"] == 4
     for before, after in zip(summary["funnel"], summary["funnel"][1:], strict=False):
         assert before["passed"] == after["entered"] and after["failed"] == sum(after["reasons"].values())

@@ -68,7 +68,7 @@ def triclinic() -> Structure:
 
 def test_two_opinions_weigh_the_same_and_one_alone_decides_where_there_is_no_other() -> None:
     """The mean of two places; c3, which the network has not judged, keeps the one it has."""
-    judged = [(-1, 0.3, 0.1), (-9, 0.0, 0.02), (-3, 0.01, 0.03), (-2, None, None)]
+    judged = [(-1, 0.3, 0.1), (-9, 0.0, 0.03), (-3, 0.01, 0.03), (-2, None, None)]
     candidates = [salt(i, symbol, said) for i, (symbol, (said, *_)) in enumerate(zip(SALTS, judged, strict=True))]
     candidates = [
         c if above is None else c.add(scan_e_above_hull=above, scan_sigma=sigma)
@@ -77,3 +77,10 @@ def test_two_opinions_weigh_the_same_and_one_alone_decides_where_there_is_no_oth
     place = promise(candidates)
     assert place == {"c0": (0 + 1) / 2, "c1": (1 + 0) / 2, "c2": (2 / 3 + 1 / 2) / 2, "c3": 1 / 3}
     assert chosen(candidates, 1) == ["c3"]
+
+
+def test_far_below_the_hull_is_no_better_than_on_it() -> None:
+    below = zip(SALTS, (-0.6, -0.02, 0.005, 0.05), strict=True)
+    candidates = [salt(i, s, -1, scan_e_above_hull=e, scan_sigma=0.01) for i, (s, e) in enumerate(below)]
+    place = promise(candidates)
+    assert place["c0"] == place["c1"] == place["c2"] < place["c3"]
