@@ -19,13 +19,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.stats import rankdata
-
 from genmat.data.generation_metrics import Judged, selection_curve
 from genmat.generation.sampler import find_model
 from genmat.screening.prescreen import above_own_hull
-from genmat.screening.select import LEVEL, TOO_LOW
+from genmat.screening.select import LEVEL, TOO_LOW, places
 
 
 def read_judged(path: Path) -> list[Judged]:
@@ -42,17 +39,23 @@ def read_judged(path: Path) -> list[Judged]:
     return rows
 
 
-def scores(rows: list[Judged], model: Path) -> dict[str, np.ndarray]:
-    """What may decide, the least first."""
-    surprise = np.array([-float(row.log_likelihood or 0.0) for row in rows])
+def scores(rows: list[Judged], model: Path) -> dict[str, dict[str, float]]:
+    """What may decide, by id, the least first."""
+    names = [row.id for row in rows]
     above, sigma = above_own_hull([row.label for row in rows], [row.formula for row in rows], model)
-    level = np.maximum(above + sigma, LEVEL)
+    pessimistic = dict(zip(names, (above + sigma).tolist(), strict=True))
+    surprise = {row.id: -float(row.log_likelihood or 0.0) for row in rows}
+
+    def beside_surprise(values: dict[str, float]) -> dict[str, float]:
+        one, other = places(surprise), places(values)
+        return {name: one[name] + other[name] for name in names}
+
     return {
         "surprise": surprise,
-        "hull": above,
-        "hull + sigma": above + sigma,
-        "surprise and hull + sigma": rankdata(surprise) + rankdata(above + sigma),
-        "surprise and level": rankdata(surprise) + rankdata(level),
+        "hull": dict(zip(names, above.tolist(), strict=True)),
+        "hull + sigma": pessimistic,
+        "surprise and hull + sigma": beside_surprise(pessimistic),
+        "surprise and level": beside_surprise({name: max(LEVEL, value) for name, value in pessimistic.items()}),
     }
 
 
@@ -72,8 +75,7 @@ def main() -> None:
     for path in options.folders:
         rows = [row for row in read_judged(path / "values.csv") if row.label]
         print(f"{path}: {len(rows)} samples")
-        for name, values in scores(rows, Path(find_model(options.model))).items():
-            said = {row.id: float(value) for row, value in zip(rows, values, strict=True)}
+        for name, said in scores(rows, Path(find_model(options.model))).items():
             curve = selection_curve(rows, score=lambda row, said=said: said[row.id])
             result.setdefault(str(path), {})[name] = curve
             trusted = selection_curve([doubted(row) for row in rows], score=lambda row, said=said: said[row.id])

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from genmat.data.prediction import Target, Trial
 
 Progress = Callable[[str, int, int], None]
+FMAX = 0.1
+"""eV/Å; the matcher is blind to what a rattle or the rest of the way would change."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +147,14 @@ def tried(
     from genmat.screening.relax import relax
 
     potential = load(plan.potential)
-    # inside the symmetry alone, to forces of 0.1 eV/Å: the matcher is blind to what a rattle or the rest of the way
-    # would change
-    options = {"fmax": 0.1, "max_steps": plan.steps, "rattle": 0.0, "workers": plan.workers, "seed": plan.seed}
+    options = {"fmax": FMAX, "max_steps": plan.steps, "rattle": 0.0, "workers": plan.workers, "seed": plan.seed}
     work = partial(relax, potential=potential, **options)
     idle = {"workers"} if folder.name == "model" else {"workers", "model", "samples"}
-    settings = {"targets": [t.id for t in wanted], **{k: v for k, v in vars(plan).items() if k not in idle}}
+    settings = {
+        "targets": [t.id for t in wanted],
+        "fmax": FMAX,
+        **{k: v for k, v in vars(plan).items() if k not in idle},
+    }
 
     def named(stage: str, done: int, total: int) -> None:
         if progress is not None:

@@ -61,14 +61,14 @@ def promise(candidates: Sequence[Candidate]) -> dict[str, float]:
     """Place of every candidate by id, less is better: the mean of its places by `surprise` and, where the network has
     judged it, by ``scan_e_above_hull`` plus its standard deviation. Up to `LEVEL` all are alike to the network: what it
     sees far below the hull is as often an odd reference as a find."""
-    told = _places({c.id: surprise(c) for c in candidates})
+    told = places({c.id: surprise(c) for c in candidates})
     names = ("scan_e_above_hull", "scan_sigma")
     judged = [c for c in candidates if all(name in c.results for name in names)]
-    seen = _places({c.id: max(LEVEL, sum(c.results[name] for name in names)) for c in judged})
+    seen = places({c.id: max(LEVEL, sum(c.results[name] for name in names)) for c in judged})
     return {name: (place + seen.get(name, place)) / 2 for name, place in told.items()}
 
 
-def _places(values: Mapping[str, float]) -> dict[str, float]:
+def places(values: Mapping[str, float]) -> dict[str, float]:
     """0 for the least to 1 for the most; equals share the mean of their places."""
     order = sorted(values.values())
     return {

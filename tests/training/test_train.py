@@ -25,7 +25,7 @@ from genmat.training.build import build_model, condition_slice
 from genmat.training.config import ModelConfig, TrainConfig
 from genmat.training.metrics import SEGMENTS, NgramBaseline, model_losses, segments, summarise
 from genmat.training.muon import Muon, orthogonalise, parameter_groups
-from genmat.training.train import BucketTrainer, train
+from genmat.training.train import BucketTrainer, train, training_stats
 
 
 def crystals() -> list[list[list[int]]]:
@@ -72,7 +72,14 @@ def test_learns_and_writes_a_snapshot(splits, tmp_path) -> None:
     snapshot = tmp_path / "run" / "snapshot"
     assert (snapshot / "model.safetensors").is_file() and (snapshot / "modeling_crystal_gpt.py").is_file()
     assert json.loads((snapshot / "figures.json").read_text())["steps"] == figures["steps"] > 0
-    assert json.loads((snapshot / "training_stats.json").read_text())["spacegroups"].keys() == {"186", "221", "225"}
+    stats = json.loads((snapshot / "training_stats.json").read_text())
+    assert stats["spacegroups"].keys() == {"186", "221", "225"}
+
+
+def test_space_groups_near_the_hull_are_counted_apart() -> None:
+    proto = Protostructure(186, (Site("Zn", "b", (0.0,)), Site("O", "b", (0.38,))), (3.25, 5.2))
+    stats = training_stats([[spell(proto, above)] for above in (0.0, 0.1, 0.11, 2.0)])
+    assert stats["spacegroups"] == {"186": 4} and stats["near_hull"] == {"186": 2}
 
 
 def test_seed_decides_everything(splits, tmp_path) -> None:
