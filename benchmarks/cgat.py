@@ -24,6 +24,7 @@ from genmat.data.crystal_table import CrystalTable, label_table, load_crystals
 from genmat.data.graph_predict import energy_scores, half_width, load_graph_model, n_elements, predict_rows
 from genmat.data.prototypes import load_prototypes
 from genmat.generation.sampler import find_model
+from genmat.training.cgat_card import history
 
 DRAWS = 2000
 HULL = "mp/hull_entries.csv.gz"
@@ -51,7 +52,11 @@ def forest_features(table: CrystalTable, rows: np.ndarray, groups: bool) -> np.n
 
 def test(options: argparse.Namespace) -> dict[str, Any]:
     """Formation energies of the test split."""
-    model, table = load_graph_model(Path(find_model(options.model))), load_crystals(options.root)
+    snapshot = Path(find_model(options.model))
+    figures = json.loads((snapshot / "figures.json").read_text())
+    larger = max(run["config"].get("larger", 0) for run in history(figures))
+    model = load_graph_model(snapshot)
+    table = load_crystals(options.root, larger=larger)  # forests learn from what the network did, relaxed ones aside
     train, rows = table.rows("train"), table.rows("test")
     true = table.labels["energy"][rows]
     found = predict_rows(model, table, rows)

@@ -83,9 +83,9 @@ def shards(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((out / "shards").glob("*.parquet"))}
 
 
-def throughput(asked: dict, out: Path) -> dict:
-    """CPU-seconds, rate and memory of one undisturbed scan."""
-    found = finish(start(asked, out))
+def throughput(asked: dict, out: Path, workers: int) -> dict:
+    """CPU-seconds, rate and memory (of the largest process) of one undisturbed scan."""
+    found = finish(start(asked, out, workers))
     rate, steady = found["judged"] / found["cpu"], found["judged"] / found["scan_cpu"]
     print(
         f"{found['judged']:,} decorations of {len(asked['keys'])} prototypes: {found['cpu']:.1f} CPU-s, "
@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--shard", type=int, default=25_000)
     parser.add_argument("--below", type=float, default=0.05)
     parser.add_argument("--reference", type=Path, help="hull of DFT formation energies; default the network's own")
+    parser.add_argument("--workers", type=int, default=1, help="processes; rates per CPU-second without start need 1")
     parser.add_argument("--kill", action="store_true")
     parser.add_argument("--ray", action="store_true")
     parser.add_argument("--json", type=Path)
@@ -128,7 +129,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for n in options.n:
             asked, plain = settings(options, n), Path(scratch) / f"plain-{n}"
-            results[str(n)] = throughput(asked, plain)
+            results[str(n)] = throughput(asked, plain, options.workers)
             if options.kill:
                 results[str(n)]["killed_equal"] = killed(asked, plain, Path(scratch) / f"killed-{n}")
                 print(f"killed twice and resumed: {'equal' if results[str(n)]['killed_equal'] else 'DIFFERENT'}")

@@ -30,13 +30,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     config = load_recipe(options.config, CGATTrainConfig)
+    assert config.optimiser is not None, "a transfer trains"
     results = []
     for rows in options.rows:
         table = load_property(options.root, config.table, rows)
         values = table.labels["energy"]
         test, train = values[table.rows("test")], values[table.rows("train")]
         found = {"rows": len(train), "median": float(np.abs(test - np.median(train)).mean())}
-        for name, start in (("pretrained", config.start), ("from scratch", None)):
+        for name, start in (("pretrained", config.start), ("from scratch", ())):
             # as many steps for few crystals as for many: otherwise the small sets would hardly be fitted
             epochs = config.optimiser.epochs * max(1.0, 400 / len(train))
             optimiser = config.optimiser.model_copy(update={"epochs": epochs})

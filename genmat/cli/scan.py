@@ -14,6 +14,9 @@ def scan(
     elements: Annotated[str, typer.Option(help="Elements that may occur, such as Li-Na-O-S; `all` up to bismuth.")],
     out: Annotated[Path, typer.Option(help="Folder for shards, best.csv and best.jsonl.")],
     below: Annotated[float, typer.Option(help="Keep what is predicted less than this above the hull, eV/atom.")] = 0.05,
+    optimism: Annotated[
+        float, typer.Option(help="Deviations by which predictions are lowered first: the doubtful are kept too.")
+    ] = 0.0,
     limit: Annotated[int, typer.Option(min=1, help="Keep so many, the best.")] = 1000,
     prototypes: Annotated[Path | None, typer.Option(help="Table of prototypes; default the shipped one.")] = None,
     prototype: Annotated[list[str] | None, typer.Option(help="Decorate this one only, such as 221:a_b_c.")] = None,
@@ -59,6 +62,7 @@ def scan(
         prototypes=str(prototypes) if prototypes else None,
         keys=tuple(prototype or ()),
         below=below,
+        optimism=optimism,
         limit=limit,
         reference=str(reference) if reference else None,
         max_atoms=max_atoms,

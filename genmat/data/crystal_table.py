@@ -13,7 +13,7 @@ import numpy as np
 from genmat.crystal.composition import ATOMIC_NUMBER
 from genmat.crystal.prototype import from_arrays
 from genmat.crystal.shells import RANKS, ShellGraph, bare_graph
-from genmat.crystal.slots import read_key
+from genmat.crystal.slots import read_key, read_label
 from genmat.data.prototypes import Prototypes, load_prototypes, mine, placed, with_aflow
 from genmat.errors import GenmatError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 SOURCE = "mp/structures_le20.parquet"
+LARGER = "mp/structures_21to52.parquet"
 COLUMNS = [
     "material_id", "formula", "lattice_parameters", "species", "frac_coords", "formation_energy_per_atom",
     "e_above_hull", "split",
@@ -143,7 +144,11 @@ def _label(row: Any) -> str:
 
 
 def load_crystals(
-    shared: Path, cache_dir: Path | None = None, prototypes: Prototypes | None = None, also: Sequence[Path] = ()
+    shared: Path,
+    cache_dir: Path | None = None,
+    prototypes: Prototypes | None = None,
+    also: Sequence[Path] = (),
+    larger: int = 0,
 ) -> CrystalTable:
     """The labelled crystals of the Materials Project table.
 
@@ -155,17 +160,29 @@ def load_crystals(
         prototypes: mined from the training split; default the shipped ones.
         also: tables of relaxed decorations (`genmat.data.relaxed`) for the training split. Those of formulas in val or
             test are left out.
+        larger: orbits, at most, of crystals of 21 to 52 atoms that join the training split, for what they tell of
+            chemistry; they have no shells unless a smaller cell is one of the prototypes. 0 = no such crystals.
     """
     import pandas as pd
 
-    source = shared / SOURCE
-    rows = pd.read_parquet(source, columns=COLUMNS).assign(label=read_labels(source, cache_dir))
+    def read(source: Path) -> pd.DataFrame:
+        return pd.read_parquet(source, columns=COLUMNS).assign(label=read_labels(source, cache_dir))
+
+    rows = read(shared / SOURCE)
     held = set(rows.formula[rows.split != "train"])
-    for path in also:
-        more = pd.read_parquet(path)
-        rows = pd.concat([rows, more[~more.formula.isin(held)]], ignore_index=True)
+    more = [pd.read_parquet(path) for path in also]
+    if larger:
+        big = read(shared / LARGER)
+        few = np.array([0 < orbits_of(label) <= larger for label in big.label])
+        more.append(big[few & (big.split == "train").to_numpy()])
+    rows = pd.concat([rows, *(part[~part.formula.isin(held)] for part in more)], ignore_index=True)
     rows = rows[rows.formation_energy_per_atom.notna() & (rows.label != "")].reset_index(drop=True)
     return crystal_table(rows, rows.label.tolist(), prototypes or load_prototypes())
+
+
+def orbits_of(label: str) -> int:
+    """Orbits of a protostructure label, 0 of an empty one."""
+    return sum(map(len, read_label(label)[1])) if label else 0
 
 
 def mine_prototypes(shared: Path, cache_dir: Path | None = None) -> Prototypes:

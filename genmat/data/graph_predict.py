@@ -14,7 +14,7 @@ from genmat.errors import GenmatError
 
 BATCH = 256
 POOLED = "all"
-SMALLEST = 100
+SMALLEST = 30
 """Validation crystals a number of elements needs for a quantile of its own."""
 OUTPUTS = ("energy", "sigma", "above_hull", "volume")
 

@@ -123,7 +123,7 @@ def untrained_reader(rank: int) -> Reader:
 
 
 @torch.inference_mode()
-def answer(reader: Reader, questions: Sequence[str], contexts: Sequence[str], *, tokens: int = 4096) -> list[Answer]:
+def answer(reader: Reader, questions: Sequence[str], contexts: Sequence[str], *, tokens: int = 2048) -> list[Answer]:
     """The best span for each (question, context), whatever its score; batches hold about `tokens` tokens, the windows
     of a long context compete."""
     encoded = reader.tokenizer(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 BATCH = 1024
 """Decorations the network judges at once."""
+DOUBT = 2.0
+"""Of an ensemble the first network judges alone what it puts above the line even so many of its deviations lower."""
 SMALL = 64
 """Prototypes with fewer decorations in a shard are judged together."""
 MANIFEST = "scan.json"
@@ -49,6 +51,8 @@ class ScanSettings:
         prototypes: file of a table; None = the shipped one.
         keys: of the prototypes to decorate; empty = all.
         below: eV/atom above the hull; what is predicted higher is not kept.
+        optimism: deviations that a prediction is lowered by before it is compared and ranked: above 0 the doubtful are
+            kept too, which is what a network learns most from (lower confidence bound; Auer, JMLR 3, 397, 2002).
         limit: the best of each shard and of all that are kept.
         reference: file of a hull of DFT formation energies; None = the network's own energies of known phases.
         max_atoms, least_elements, most_elements, least_members, like_known, balanced: see `decorations`.
@@ -63,6 +67,7 @@ class ScanSettings:
     prototypes: str | None = None
     keys: tuple[str, ...] = ()
     below: float = 0.05
+    optimism: float = 0.0
     limit: int = 1000
     reference: str | None = None
     max_atoms: int = 20
@@ -122,18 +127,16 @@ class Judge:
         self.hull = network_hull(settings.elements, self.model.config.source, phases)
 
     def shard(self, number: int) -> pd.DataFrame:
-        """The best of a shard, sorted by energy above the hull, then index; columns as `COLUMNS`."""
+        """The best of a shard, in the order of `best_of`; columns as `COLUMNS`."""
         import pandas as pd
 
         start = number * self.settings.shard
-        found = [
-            self._keep(*judged) for judged in self._judged(start, min(start + self.settings.shard, len(self.space)))
-        ]
+        found = list(self._judged(start, min(start + self.settings.shard, len(self.space))))
         table = {name: np.concatenate([part[name] for part in found]) if found else [] for name in COLUMNS}
-        return best_of(pd.DataFrame(table), self.settings.limit)
+        return best_of(pd.DataFrame(table), self.settings)
 
-    def _judged(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray, Rows, dict]]:
-        """Indices (B,), rows of prototypes (B,), compositions and predictions of batches of allowed decorations."""
+    def _judged(self, start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
+        """Those of the allowed decorations that are near enough to the hull, by batches: `COLUMNS`, (B,) each."""
         place = dict(zip(self.space.rows, np.concatenate([[0], self.space.ends[:-1]]).tolist(), strict=True))
         small: list[tuple[int, np.ndarray, np.ndarray]] = []
         for row, a, b in self.space.parts(start, stop):
@@ -159,10 +162,8 @@ class Judge:
         if some:
             yield self._together(some)
 
-    def _together(
-        self, parts: list[tuple[int, np.ndarray, np.ndarray]]
-    ) -> tuple[np.ndarray, np.ndarray, Rows, dict[str, np.ndarray]]:
-        """Judge decorations of one or several prototypes in one batch."""
+    def _together(self, parts: list[tuple[int, np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Judge decorations of one or several prototypes in one batch; what `_judged` yields of them."""
         import torch
 
         graphs = [self.space.prototypes.graph(row) for row, _, _ in parts]
@@ -177,26 +178,39 @@ class Judge:
             numbers[here, : slots.shape[1]] = slots
             amounts[here, : slots.shape[1]] = self.space.prototypes.slot_atoms(row)
             begin = here.stop
+        which = np.repeat(np.arange(len(parts)), counts)
+        values = {
+            "index": np.concatenate([index for _, index, _ in parts]),
+            "prototype": np.array([row for row, _, _ in parts])[which],
+        }
+        hull = self.hull.facets.mixtures(_rows(numbers, amounts)).energies
         packed = {name: tensor.to(self.device) for name, tensor in pack(graphs).items()}
         with torch.inference_mode():
-            index = torch.arange(len(parts)).repeat_interleave(torch.tensor(counts)) if len(parts) > 1 else None
-            index = None if index is None else index.to(self.device)
-            out = self.model.read(torch.from_numpy(elements).to(self.device), self.model.prepare(**packed), index)
-            found = {
-                name: out[name].cpu().numpy().astype(float) for name in ("energy", "sigma", "above_hull", "volume")
-            }
-        indices = np.concatenate([index for _, index, _ in parts])
-        rows = np.repeat([row for row, _, _ in parts], counts)
-        return indices, rows, _rows(numbers, amounts), found
-
-    def _keep(
-        self, indices: np.ndarray, rows: np.ndarray, compositions: Rows, found: dict[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
-        """Those near enough to the hull."""
-        above = found["energy"] - self.hull.facets.mixtures(compositions).energies
-        keep = above < self.settings.below
-        values = {"index": indices, "prototype": rows, "e_above_hull": above, **found}
+            prepared = self.model.prepare(**packed)
+            if len(prepared) > 1:
+                first = self._read(elements, prepared[:1], which, hull)
+                hopeful = self._bound(first, DOUBT) < self.settings.below
+                elements, which, hull = elements[hopeful], which[hopeful], hull[hopeful]
+                values = {name: value[hopeful] for name, value in values.items()}
+            values |= self._read(elements, prepared, which, hull)
+        keep = self._bound(values) < self.settings.below
         return {name: values[name][keep] for name in COLUMNS}
+
+    def _read(self, elements: np.ndarray, prepared: list, which: np.ndarray, hull: np.ndarray) -> dict[str, np.ndarray]:
+        """What the network, or the first of it, predicts of decorations (B, N) of the prototypes `which` (B,)."""
+        import torch
+
+        if len(elements) == 0:
+            return dict.fromkeys(COLUMNS[2:], np.zeros(0))
+        several = len(prepared[0].share) > 1
+        index = torch.from_numpy(which).to(self.device) if several else None
+        out = self.model.read(torch.from_numpy(elements).to(self.device), prepared, index)
+        found = {name: out[name].cpu().numpy().astype(float) for name in ("energy", "sigma", "above_hull", "volume")}
+        return {**found, "e_above_hull": found["energy"] - hull}
+
+    def _bound(self, found: Mapping[str, np.ndarray], doubt: float = 0.0) -> np.ndarray:
+        """What is compared with `below`, eV/atom; `doubt` deviations lower still."""
+        return found["e_above_hull"] - (self.settings.optimism + doubt) * found["sigma"]
 
 
 def _rows(numbers: np.ndarray, amounts: np.ndarray) -> Rows:
@@ -206,9 +220,11 @@ def _rows(numbers: np.ndarray, amounts: np.ndarray) -> Rows:
     return Rows(np.take_along_axis(numbers, order, axis=1).astype(np.uint8), shares / shares.sum(1, keepdims=True))
 
 
-def best_of(table: pd.DataFrame, limit: int) -> pd.DataFrame:
-    """The rows nearest to the hull, ties by index."""
-    return table.sort_values(["e_above_hull", "index"], kind="stable").head(limit).reset_index(drop=True)
+def best_of(table: pd.DataFrame, settings: ScanSettings) -> pd.DataFrame:
+    """The rows nearest to the hull, or hopefully so; ties by index."""
+    bound = table["e_above_hull"] - settings.optimism * table["sigma"]
+    order = np.lexsort([table["index"], bound])[: settings.limit]
+    return table.iloc[order].reset_index(drop=True)
 
 
 def scan(
@@ -254,7 +270,7 @@ def scan(
         done += 1
         if progress is not None:
             progress("scan", done * settings.shard, len(numbers) * settings.shard)
-    return merge(folder, numbers, settings.limit)
+    return merge(folder, numbers, settings)
 
 
 def _shard_file(folder: Path, number: int) -> Path:
@@ -337,7 +353,7 @@ def _pool(
                     raise RunError("scan: a worker process died; the same command goes on, with --workers 1") from None
 
 
-def merge(folder: Path, numbers: list[int], limit: int) -> pd.DataFrame:
+def merge(folder: Path, numbers: list[int], settings: ScanSettings) -> pd.DataFrame:
     """The best of all shards, read one after the other."""
     import pandas as pd
 
@@ -345,5 +361,5 @@ def merge(folder: Path, numbers: list[int], limit: int) -> pd.DataFrame:
     for number in numbers:
         table = pd.read_parquet(_shard_file(folder, number))
         if len(table):
-            best = best_of(pd.concat([best, table]) if len(best) else table, limit)
+            best = best_of(pd.concat([best, table]) if len(best) else table, settings)
     return best

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,19 @@ from genmat.data.crystal_table import CrystalCollator, CrystalTable, load_crysta
 from genmat.data.graph_predict import energy_scores, fit_quantiles, n_elements, predict_rows
 from genmat.data.property_table import load_property
 from genmat.data.prototypes import Prototypes
+from genmat.errors import GenmatError
 from genmat.modeling.cgat.configuration_cgat import CGATConfig
 from genmat.modeling.cgat.modeling_cgat import CGATModel
 from genmat.training.cgat_card import write_cgat_card
 from genmat.training.cgat_config import CGATTrainConfig
 from genmat.training.checkpoints import start_folder
-from genmat.training.composition import AveragedWeights, RowDataset, TableTrainer, run_averaged, take_members
+from genmat.training.composition import (
+    AveragedWeights,
+    RowDataset,
+    TableTrainer,
+    run_averaged,
+    take_weights,
+)
 from genmat.training.composition_runs import shared_folder
 from genmat.training.trainer import Epochs, training_arguments
 
@@ -43,8 +51,15 @@ def references(table: CrystalTable, rows: np.ndarray) -> tuple[np.ndarray, float
     return np.stack(found, axis=1), float(high - low) / 2
 
 
-def build_cgat(config: CGATTrainConfig, table: CrystalTable, start: Path | None = None) -> CGATModel:
-    """A model with fresh weights that knows elements and references, or with those of another snapshot."""
+def build_cgat(config: CGATTrainConfig, table: CrystalTable, starts: Sequence[Path] = ()) -> CGATModel:
+    """A model with fresh weights that knows elements and references, or with those of other snapshots in turn.
+
+    What several were trained to is relative to their scale, so with several it must be the same for all; so are their
+    references then, for one table gave both.
+
+    Raises:
+        GenmatError: snapshots of other sizes or another scale.
+    """
     set_seed(config.seed)
     features = torch.from_numpy(element_features())
     fitted, scale = references(table, table.rows("train"))
@@ -53,8 +68,15 @@ def build_cgat(config: CGATTrainConfig, table: CrystalTable, start: Path | None 
     model.references.copy_(torch.from_numpy(fitted))
     for member in model.members:
         member.features.copy_(features)
-    if start is not None:
-        take_members(model, CGATModel.from_pretrained(start))  # references and scale are the new table's
+    sources = [CGATModel.from_pretrained(start) for start in starts]
+    for i, member in enumerate(model.members if sources else ()):
+        source = sources[i % len(sources)]
+        take_weights(member, source.members[i // len(sources) % len(source.members)])
+    if config.optimiser is None:  # else references and scale are the new table's: training adapts to them
+        if len({source.config.scale for source in sources}) > 1:
+            raise GenmatError("start: snapshots learned from different tables; train them on the same one")
+        model.config.scale = sources[0].config.scale
+        model.references.copy_(sources[0].references)
     return model
 
 
@@ -63,20 +85,23 @@ def fit_cgat(
     table: CrystalTable,
     out: Path,
     *,
-    start: Path | None = None,
+    starts: Sequence[Path] = (),
     resume: bool = True,
     track: str | None = None,
 ) -> tuple[CGATModel, dict[str, Any]]:
     """Train on the rows "train" of a table.
 
     Args:
+        starts: snapshots whose members are taken in turn.
         resume: continue from the last checkpoint in `out`; the result is that of an undisturbed run.
 
     Returns:
-        The model with averaged weights, in evaluation mode, and `cpu_hours`, `steps`, `parameters`.
+        The model with averaged weights that 16 bits can hold, in evaluation mode; `cpu_hours`, `steps`, `parameters`.
     """
     torch.set_num_threads(config.threads)
-    model, rows = build_cgat(config, table, start), table.rows("train")
+    model, rows = build_cgat(config, table, starts), table.rows("train")
+    if config.optimiser is None:
+        return model.eval(), {"cpu_hours": 0.0, "steps": 0, "parameters": model.num_parameters()}
     average = AveragedWeights(config.average)
     steps = -(-len(rows) // config.optimiser.batch_size)
     trainer = TableTrainer(
@@ -87,7 +112,11 @@ def fit_cgat(
         callbacks=[Epochs(), average],
     )
     trainer.optimiser, trainer.counts = config.optimiser, table.orbits(rows)
-    return model, run_averaged(trainer, average, out, resume)
+    run = run_averaged(trainer, average, out, resume)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(weight.half())  # what is scored is what is written
+    return model, run
 
 
 def train_cgat(
@@ -109,12 +138,14 @@ def train_cgat(
         The figures of the run, also in `out/snapshot/figures.json`.
     """
     if table is None and config.table == "mp":
-        table = load_crystals(shared_folder(), prototypes=prototypes, also=[Path(path) for path in config.also])
+        also = [Path(path) for path in config.also]
+        table = load_crystals(shared_folder(), prototypes=prototypes, also=also, larger=config.larger)
     elif table is None:
         table = load_property(shared_folder(), config.table, config.rows, prototypes=prototypes)
-    start = start_folder(config.start) if config.start else None
-    model, run = fit_cgat(config, table, out, start=start, resume=resume, track=track)
+    starts = [start_folder(name) for name in config.start]
+    model, run = fit_cgat(config, table, out, starts=starts, resume=resume, track=track)
     figures = {"name": config.name, "config": config.model_dump(mode="json"), **run}
+    figures["earlier"] = [json.loads((start / "figures.json").read_text()) for start in starts]
     figures["rows"] = {split: len(table.rows(split)) for split in ("train", "val", "test")}
     calibrate(model, table)
     figures["metrics"] = {split: evaluate(model, table, split) for split in ("val", "test")}
@@ -149,9 +180,11 @@ def evaluate(model: CGATModel, table: CrystalTable, split: str) -> dict[str, Any
 
 
 def save_cgat(model: CGATModel, folder: Path, figures: dict[str, Any]) -> None:
-    """Write weights, configuration and code, so that the folder runs with `trust_remote_code` alone, and figures."""
+    """Write weights (16 bits, tables of the elements 32), configuration and code, so that the folder runs with
+    `trust_remote_code` alone, and figures; the configuration says that the weights are read into 32 bits."""
     import genmat.modeling.auto  # noqa: F401  # registers the class: its code becomes part of the snapshot
 
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
+    halves = {name: weight.detach().half() for name, weight in model.named_parameters()}
+    model.save_pretrained(folder, state_dict={**model.state_dict(), **halves})
     (folder / "figures.json").write_text(json.dumps(figures, indent=1, default=float))

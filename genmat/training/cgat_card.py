@@ -9,6 +9,7 @@ from typing import Any
 
 from genmat.crystal.shells import RANKS, site_symmetries
 from genmat.errors import GenmatError
+from genmat.modeling.cgat.configuration_cgat import CGATConfig
 from genmat.training.check import UNKNOWN, header, write_checked
 
 COMMANDS = {
@@ -46,6 +47,7 @@ def render(figures: dict[str, Any], scores: dict[str, Any]) -> str:
     config = figures["config"]
     members = config["model"]["sizes"].get("num_members", 1)
     template = Template((Path(__file__).parent / "cgat_card.md").read_text())
+    told = history(figures)
     parts = [training_table(figures), test_table(scores.get("test")), wbm_table(scores.get("wbm"))]
     return template.substitute(
         header=header(("inorganic", "crystal-structures", "formation-energy"), "graph-ml", figures["name"]),
@@ -56,17 +58,56 @@ def render(figures: dict[str, Any], scores: dict[str, Any]) -> str:
         mthreem=site_symmetries()["m-3m"],
         ranks=RANKS,
         rows=", ".join(f"{split} {count:,}" for split, count in figures["rows"].items()),
-        hard=f"Rounds of relaxed decorations beside: {len(config['also'])}.",
-        steps=f"{figures['steps']:,}",
-        batch=config["optimiser"]["batch_size"],
-        epochs=f"{config['optimiser']['epochs']:g}",
-        cpu_minutes=f"{60 * figures['cpu_hours']:.1f}",
-        seed=config["seed"],
-        start=f", started from `{config['start']}`" if config["start"] else "",
-        average=config["average"],
-        experiment=f"{config['name'].replace('-', '_')}.yaml",
+        data=data(told),
+        runs="\n".join(run(part) for part in told if part["config"]["optimiser"]),
+        commands="\n".join(command(part) for part in told),
+        beta=config["model"]["sizes"].get("beta", CGATConfig.beta),
         figures="\n\n".join(part for part in [*parts, hits_table(scores.get("hits"))] if part),
     )
+
+
+def history(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs that led to a snapshot, in their order, itself last; each once."""
+    told: dict[str, dict[str, Any]] = {}
+    for earlier in figures.get("earlier", []):
+        told |= {part["name"]: part for part in history(earlier)}
+    return [*told.values(), figures]
+
+
+def data(told: list[dict[str, Any]]) -> str:
+    """What was learned from beside the crystals of the split."""
+    larger = max(part["config"].get("larger", 0) for part in told)
+    relaxed = {path for part in told for path in part["config"]["also"]}
+    lines = []
+    if larger:
+        lines.append(
+            f"Crystals of 21 to 52 atoms on at most {larger} orbits are learned from too, most of them without shells; "
+            "none of their formulas is in val or test."
+        )
+    if relaxed:
+        lines.append(
+            "So are decorations of prototypes that a scan by an earlier network liked or doubted, relaxed by CHGNet; "
+            f"rounds: {len(relaxed)}. Those of formulas in val or test were left out."
+        )
+    return "\n".join(lines) or "No relaxed decorations are learned from."
+
+
+def run(figures: dict[str, Any]) -> str:
+    """One line on a run of training."""
+    config, optimiser = figures["config"], figures["config"]["optimiser"]
+    beside = [f"started from {', '.join(f'`{name}`' for name in config['start'])}"] if config["start"] else []
+    beside += ["with relaxed decorations"] if config["also"] else []
+    return (
+        f"- `{figures['name']}`: {figures['steps']:,} steps of {optimiser['batch_size']} crystals "
+        f"({optimiser['epochs']:g} epochs of "
+        f"{figures['rows']['train']:,}), {60 * figures['cpu_hours']:.0f} CPU-minutes on one core, seed "
+        f"{', '.join([str(config['seed']), *beside])}; weights are a running average (decay {config['average']})"
+    )
+
+
+def command(figures: dict[str, Any]) -> str:
+    """What repeats a run."""
+    return f"genmat train experiments/{figures['config']['name'].replace('-', '_')}.yaml"
 
 
 def training_table(figures: dict[str, Any]) -> str:

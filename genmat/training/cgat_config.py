@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from genmat.errors import did_you_mean
 from genmat.training.config import OptimiserConfig, Strict
@@ -41,7 +41,9 @@ class CGATTrainConfig(Strict):
             formation energy (`genmat.data.property_table`).
         rows: of a small task, training crystals used; None = all.
         also: tables of relaxed decorations (`genmat data relaxed`) for the training split: what scans got wrong.
-        start: snapshot the weights start from, or none.
+        larger: orbits, at most, of crystals of 21 to 52 atoms that join the training split; 0 = no such crystals.
+        start: snapshots the weights start from, taken by the members in turn.
+        optimiser: None = nothing is trained, the ensemble is that of `start`.
         average: decay per step of the running average of the weights that is kept in the end.
         threads: torch threads.
     """
@@ -51,10 +53,24 @@ class CGATTrainConfig(Strict):
     table: Literal["mp", "phonons", "dielectric", "log_kvrh", "log_gvrh"] = "mp"
     rows: int | None = Field(None, ge=1)
     also: tuple[str, ...] = ()
-    start: str | None = None
+    larger: int = Field(0, ge=0)
+    start: tuple[str, ...] = ()
     model: CGATModelConfig
-    optimiser: OptimiserConfig
+    optimiser: OptimiserConfig | None = None
     average: float = Field(0.998, ge=0, lt=1)
     saves_per_epoch: int = Field(1, ge=1)
     log_every: int = Field(50, ge=1)
     threads: int = Field(1, ge=1)
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def one_or_several(cls, value: Any) -> Any:
+        """A single name is a list of one."""
+        return (value,) if isinstance(value, str) else value or ()
+
+    @model_validator(mode="after")
+    def trained_or_started(self):
+        """Weights come from somewhere."""
+        if self.optimiser is None and not self.start:
+            raise ValueError("neither optimiser nor start: nothing to train and no weights; give one of them")
+        return self

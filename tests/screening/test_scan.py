@@ -86,6 +86,41 @@ def test_keeps_what_the_network_says(model, alone) -> None:
     assert table.label.is_unique and (table.half_width > 0).all()
 
 
+def test_the_doubtful_are_kept_where_asked_for(model, tmp_path) -> None:
+    """Ranked by what they may hopefully be, and more of them than without."""
+    usual = scan(settings(model, below=0.3, limit=10**6), tmp_path / "usual")
+    hopeful = scan(settings(model, below=0.3, limit=10**6, optimism=1.0), tmp_path / "hopeful")
+    bound = hopeful.e_above_hull - hopeful.sigma
+    assert len(hopeful) > len(usual) and bound.max() < 0.3 and bound.is_monotonic_increasing
+    assert set(usual["index"]) <= set(hopeful["index"]) and (hopeful.e_above_hull > 0.3).any()
+    few = scan(settings(model, below=0.3, limit=5, optimism=1.0), tmp_path / "few")
+    pd.testing.assert_frame_equal(few, hopeful.head(5))
+    assert scan(settings(model, below=-99.0), tmp_path / "none").empty
+
+
+def test_the_first_network_sends_on_only_what_has_a_chance(model, alone, monkeypatch) -> None:
+    """Without its say every decoration would be read twice; with it the same are kept, and what they are told is the
+    ensemble's."""
+    phases = hull_phases(settings(model))
+    every = Judge(settings(model, below=99.0), phases).shard(3)
+    asked = settings(model, below=float(every.e_above_hull.median()))
+    whole = Judge(asked, phases)
+    monkeypatch.setattr("genmat.screening.scan.DOUBT", 0.02)  # fresh weights are sure of nothing
+    read: list[int] = []
+    plain = whole.model.read
+
+    def counted(elements, prepared, index=None):
+        read.append(len(elements) if len(prepared) > 1 else 0)
+        return plain(elements, prepared, index)
+
+    monkeypatch.setattr(whole.model, "read", counted)
+    some = whole.shard(3)
+    assert 0 < len(some) <= sum(read) < len(every)
+    assert set(some["index"]) <= set(every["index"])
+    same = every[every["index"].isin(some["index"])].reset_index(drop=True)
+    assert np.allclose(same[["energy", "sigma"]], some[["energy", "sigma"]], atol=1e-5)
+
+
 def test_resumed_parallel_and_split_scans_are_equal(model, alone, tmp_path) -> None:
     out, best = alone
     again = tmp_path / "again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -19,6 +20,7 @@ from genmat.data.graph_predict import fit_quantiles, half_width, load_graph_mode
 from genmat.data.prototypes import load_prototypes
 from genmat.errors import GenmatError
 from genmat.training.cgat import references, train_cgat
+from genmat.training.cgat_card import history
 from genmat.training.cgat_config import CGATTrainConfig
 from genmat.training.config import load_recipe, recipe_kind
 
@@ -53,6 +55,11 @@ def table() -> CrystalTable:
     split = np.array(["train", "train", "val", "train", "test"])[np.arange(len(energy)) % 5]
     labels = dict(zip(LABELS, (energy, np.where(x > 1, np.nan, x), 10 + 5 * x), strict=True))
     return CrystalTable(np.arange(len(energy)).astype(str), graphs, np.array(graph), elements, labels, split)
+
+
+def crystals_apart(table: CrystalTable) -> CrystalTable:
+    """The same crystals with twice the energies."""
+    return dataclasses.replace(table, labels={**table.labels, "energy": 2 * table.labels["energy"]})
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +101,37 @@ def test_start_takes_weights_and_refuses_other_sizes(table, trained, tmp_path) -
     other = config(**start, model={"type": "cgat", "sizes": {"hidden_size": 16}})
     with pytest.raises(GenmatError, match="use the sizes of that model"):
         train_cgat(other, tmp_path / "other", table=table)
+
+
+def test_an_ensemble_of_networks_trained_apart(table, trained, tmp_path) -> None:
+    """Its prediction is the mean of theirs; what it cost is what they cost."""
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "shell_size": 8, "num_hidden_layers": 1, "coverage": 0.8}
+    alone = {"type": "cgat", "sizes": {**sizes, "num_members": 1}}
+    short = {"epochs": 1, "batch_size": 32, "learning_rate": 0.01}
+    runs = [
+        train_cgat(config(seed=k, name=f"one-{k}", model=alone, optimiser=short), tmp_path / str(k), table=table)
+        for k in range(2)
+    ]
+    start = [str(tmp_path / str(k) / "snapshot") for k in range(2)]
+    figures = train_cgat(config(start=start, optimiser=None), tmp_path / "both", table=table)
+    assert figures["steps"] == 0 and [run["name"] for run in history(figures)] == ["one-0", "one-1", "tiny"]
+    assert [run["cpu_hours"] for run in history(figures)[:2]] == [run["cpu_hours"] for run in runs]
+    rows = table.rows("test")
+    one, two, both = (
+        predict_rows(load_graph_model(folder), table, rows)
+        for folder in map(Path, [*start, tmp_path / "both" / "snapshot"])
+    )
+    assert np.allclose((one["energy"] + two["energy"]) / 2, both["energy"], atol=1e-5)
+    assert np.abs(one["energy"] - two["energy"]).max() > 1e-3 and not np.allclose(one["sigma"], both["sigma"])
+    with pytest.raises(ValueError, match="neither optimiser nor start"):
+        CGATTrainConfig.model_validate({"name": "x", "model": alone})
+    other = crystals_apart(table)
+    foreign = train_cgat(config(seed=2, model=alone, optimiser=short), tmp_path / "2", table=other)
+    assert foreign["steps"]
+    with pytest.raises(GenmatError, match="different tables"):
+        train_cgat(
+            config(start=[start[0], str(tmp_path / "2" / "snapshot")], optimiser=None), tmp_path / "x", table=table
+        )
 
 
 def test_references_are_the_linear_part(table) -> None:
@@ -140,6 +178,46 @@ def test_real_crystals(shared, tmp_path) -> None:
         if not table.graphs[table.graph[i]].counts.any():
             break
     assert np.mean(np.array(known)[table.rows("train")]) < 1
+
+
+def test_larger_crystals_and_relaxed_decorations_join_the_training_split(shared, tmp_path) -> None:
+    """None of the formulas of val and test among them, none with too many orbits; no shells where the
+    cell is larger than any prototype."""
+    import pandas as pd
+
+    from genmat.data import crystal_table as tables
+
+    (tmp_path / tables.SOURCE).parent.mkdir()
+    small = pd.read_parquet(shared / tables.SOURCE)
+    small = small[small.formation_energy_per_atom.notna()]
+    small = pd.concat([part.sample(40, random_state=1) for _, part in small.groupby("split")]).reset_index(drop=True)
+    large = pd.read_parquet(shared / tables.LARGER)
+    large = large[large.formation_energy_per_atom.notna() & (large.split == "train")].sample(60, random_state=1)
+    large = large.reset_index(drop=True)
+    held = small.formula[small.split == "test"].iloc[0]
+    large.loc[large.index[:3], "formula"] = held  # as if a formula of the test split were among them
+    small.to_parquet(tmp_path / tables.SOURCE), large.to_parquet(tmp_path / tables.LARGER)
+    more = (
+        small[small.split == "train"]
+        .head(2)
+        .assign(
+            label=["AB_cF8_225_a_b:Cl-Na", "AB_cF8_225_a_b:Mg-O"],
+            formula=["NaCl", held],
+            material_id=["scan-1", "scan-2"],
+        )
+    )
+    more.to_parquet(tmp_path / "relaxed.parquet")
+    alone = tables.load_crystals(tmp_path, tmp_path)
+    table = tables.load_crystals(tmp_path, tmp_path, also=[tmp_path / "relaxed.parquet"], larger=12)
+    assert "scan-1" in table.ids and "scan-2" not in table.ids
+    new = np.flatnonzero(np.isin(table.ids, large.material_id))
+    sizes = table.orbits(new)
+    assert 20 < len(new) < 57 and sizes.max() <= 12 and (table.split[new] == "train").all()
+    assert not set(large.material_id[:3]) & set(table.ids)
+    big = [table.graphs[g] for g in table.graph[new] if table.graphs[g].atoms.sum() > 20]
+    assert len(big) > 20 and not any(graph.counts.any() for graph in big)
+    for split in ("val", "test"):
+        assert set(table.ids[table.rows(split)]) == set(alone.ids[alone.rows(split)])
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
