@@ -134,9 +134,10 @@ def main() -> None:
                 results[str(n)]["killed_equal"] = killed(asked, plain, Path(scratch) / f"killed-{n}")
                 print(f"killed twice and resumed: {'equal' if results[str(n)]['killed_equal'] else 'DIFFERENT'}")
             if options.ray:
-                local = finish(start(asked, Path(scratch) / f"two-{n}", 2))
+                two = plain if options.workers == 2 else Path(scratch) / f"two-{n}"
+                local = results[str(n)] if two == plain else finish(start(asked, two, 2))
                 spread = finish(start(asked, Path(scratch) / f"ray-{n}", 2, "die"))
-                same = shards(Path(scratch) / f"ray-{n}") == shards(plain) == shards(Path(scratch) / f"two-{n}")
+                same = shards(Path(scratch) / f"ray-{n}") == shards(plain) == shards(two)
                 results[str(n)] |= {"ray_wall": spread["scan_wall"], "two_wall": local["scan_wall"], "ray_equal": same}
                 print(
                     f"two Ray actors, one killed: {spread['scan_wall']:.1f} s, two processes "

@@ -19,7 +19,7 @@ from genmat.screening.facet_files import facet_file, load_facets, save_facets
 from genmat.screening.phases import Phase, PhaseTable, Rows, symbols_of
 from genmat.screening.simplex import FEASIBLE, Columns, invert, lowest_mixtures, runs
 
-WORTH = 256  # new facets that make a file worth writing
+WORTH = 256  # new facets that make a file worth writing, or a quarter of the systems known: a whole file is written
 DECIMALS = 12  # of weights
 MOST_READY = 200_000  # facets kept with planes and inverses; all others by their phases alone
 MOST_QUERIES = 8192  # answered together
@@ -90,7 +90,7 @@ class Facets:
             for b in range(a, end, MOST_QUERIES):
                 part = slice(b, min(b + MOST_QUERIES, end))
                 self._answer(systems, owner[part], order[part], rows.shares[order[part], :d], found, fresh)
-        if self._path is not None and self._new >= WORTH:
+        if self._path is not None and self._new >= max(WORTH, len(self._known) // 4):
             save_facets(self._path, self._known, len(self.table.formulas))
             self._new = 0
         return found
