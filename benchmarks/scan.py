@@ -86,7 +86,8 @@ def shards(out: Path) -> dict[str, bytes]:
 def throughput(asked: dict, out: Path, workers: int) -> dict:
     """CPU-seconds, rate and memory (of the largest process) of one undisturbed scan."""
     found = finish(start(asked, out, workers))
-    rate, steady = found["judged"] / found["cpu"], found["judged"] / found["scan_cpu"]
+    rate = found["judged"] / found["cpu"]
+    steady = rate if workers > 1 else found["judged"] / found["scan_cpu"]  # of processes only the whole is known
     print(
         f"{found['judged']:,} decorations of {len(asked['keys'])} prototypes: {found['cpu']:.1f} CPU-s, "
         f"{rate:,.0f} per CPU-s with start, {steady:,.0f} without; on two cores {2 * rate:,.0f} and {2 * steady:,.0f} "
