@@ -29,15 +29,20 @@ from pathlib import Path
 from genmat.screening.scan import ScanSettings, scan
 asked, out, workers, ray = json.loads(sys.argv[1])
 asked = {k: tuple(v) if isinstance(v, list) else v for k, v in asked.items()}
-start = []
+start, dead = [], []
 def told(stage, done, total):
     start.append((time.process_time(), time.monotonic(), done))
-    if ray == "die" and len(start) == 1 + total // asked["shard"] // 2:
+    if ray == "die" and len(start) > total // asked["shard"] // 2 and not dead:
         import os, signal
         from ray.util.state import list_actors
-        os.kill(next(a.pid for a in list_actors() if a.state == "ALIVE"), signal.SIGKILL)
+        try:
+            os.kill(next(a.pid for a in list_actors() if a.state == "ALIVE"), signal.SIGKILL)
+            dead.append(done)
+        except Exception:  # the cluster's own service may be late: at the next shard then
+            pass
 scan(ScanSettings(**asked), Path(out), workers=workers, ray="local" if ray else None, progress=told)
 own, children = (resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+assert dead or ray != "die", "no actor could be killed"
 print(json.dumps({
     "cpu": own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime,
     "scan_cpu": start[-1][0] - start[0][0], "scan_wall": start[-1][1] - start[0][1],
