@@ -24,7 +24,7 @@ from genmat.data.prototypes import load_prototypes
 from genmat.generation.sampler import find_model
 
 CODE = """
-import json, resource, sys, time
+import json, os, resource, signal, sys, time
 from pathlib import Path
 from genmat.screening.scan import ScanSettings, scan
 asked, out, workers, ray = json.loads(sys.argv[1])
@@ -32,17 +32,13 @@ asked = {k: tuple(v) if isinstance(v, list) else v for k, v in asked.items()}
 start, dead = [], []
 def told(stage, done, total):
     start.append((time.process_time(), time.monotonic(), done))
-    if ray == "die" and len(start) > total // asked["shard"] // 2 and not dead:
-        import os, signal
-        from ray.util.state import list_actors
-        try:
-            os.kill(next(a.pid for a in list_actors() if a.state == "ALIVE"), signal.SIGKILL)
-            dead.append(done)
-        except Exception:  # the cluster's own service may be late: at the next shard then
-            pass
+    if ray == "die" and 2 * done >= total and not dead:
+        dead.append(next(int(f.parent.name) for f in Path("/proc").glob("[0-9]*/cmdline")
+                         if f.read_bytes().startswith(b"ray::Resident")))
+        os.kill(dead[0], signal.SIGKILL)
 scan(ScanSettings(**asked), Path(out), workers=workers, ray="local" if ray else None, progress=told)
 own, children = (resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-assert dead or ray != "die", "no actor could be killed"
+assert dead or ray != "die", "no actor was killed"
 print(json.dumps({
     "cpu": own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime,
     "scan_cpu": start[-1][0] - start[0][0], "scan_wall": start[-1][1] - start[0][1],
@@ -70,9 +66,10 @@ def settings(options: argparse.Namespace, n: int) -> dict:
 
 
 def start(asked: dict, out: Path, workers: int = 1, ray: str = "") -> subprocess.Popen:
-    """A scan in a process of its own."""
+    """A scan in a process of its own, with a cache of its own: no facet of the hull is known from an earlier one."""
     told = json.dumps([asked, str(out), workers, ray])
-    return subprocess.Popen([sys.executable, "-c", CODE, told], stdout=subprocess.PIPE, text=True)
+    env = {**os.environ, "GENMAT_CACHE": str(out.with_name(f"cache-{out.name}"))}
+    return subprocess.Popen([sys.executable, "-c", CODE, told], stdout=subprocess.PIPE, text=True, env=env)
 
 
 def finish(process: subprocess.Popen) -> dict:

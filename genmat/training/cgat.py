@@ -27,7 +27,10 @@ from genmat.training.composition import (
     AveragedWeights,
     RowDataset,
     TableTrainer,
+    round_weights,
     run_averaged,
+    sixteen_bits,
+    starting_members,
     take_weights,
 )
 from genmat.training.composition_runs import shared_folder
@@ -69,9 +72,8 @@ def build_cgat(config: CGATTrainConfig, table: CrystalTable, starts: Sequence[Pa
     for member in model.members:
         member.features.copy_(features)
     sources = [CGATModel.from_pretrained(start) for start in starts]
-    for i, member in enumerate(model.members if sources else ()):
-        source = sources[i % len(sources)]
-        take_weights(member, source.members[i // len(sources) % len(source.members)])
+    for member, _, start in starting_members(model.members, sources):
+        take_weights(member, start)
     if config.optimiser is None:  # else references and scale are the new table's: training adapts to them
         if len({source.config.scale for source in sources}) > 1:
             raise GenmatError("start: snapshots learned from different tables; train them on the same one")
@@ -113,9 +115,7 @@ def fit_cgat(
     )
     trainer.optimiser, trainer.counts = config.optimiser, table.orbits(rows)
     run = run_averaged(trainer, average, out, resume)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.copy_(weight.half())  # what is scored is what is written
+    round_weights(model)
     return model, run
 
 
@@ -185,6 +185,5 @@ def save_cgat(model: CGATModel, folder: Path, figures: dict[str, Any]) -> None:
     import genmat.modeling.auto  # noqa: F401  # registers the class: its code becomes part of the snapshot
 
     folder.mkdir(parents=True, exist_ok=True)
-    halves = {name: weight.detach().half() for name, weight in model.named_parameters()}
-    model.save_pretrained(folder, state_dict={**model.state_dict(), **halves})
+    model.save_pretrained(folder, state_dict=sixteen_bits(model))
     (folder / "figures.json").write_text(json.dumps(figures, indent=1, default=float))

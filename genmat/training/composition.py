@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -192,14 +192,20 @@ def build_composition_model(
     for member in model.members:
         member.embed.features.copy_(features)
     sources = [CompositionModel.from_pretrained(start) for start in starts]
-    for i, member in enumerate(model.members if sources else ()):
-        source = sources[i % len(sources)]
+    for member, source, start in starting_members(model.members, sources):
         known = source.config.tasks
         same = {
             n for n, t in tasks.items() if n in known and all(known[n].get(k) == t.get(k) for k in ("kind", "labels"))
         }
-        take_weights(member, source.members[i % len(source.members)], [f"head.{n}." for n in tasks if n not in same])
+        take_weights(member, start, [f"head.{n}." for n in tasks if n not in same])
     return model
+
+
+def starting_members(members: Any, sources: Sequence[Any]) -> Iterator[tuple[Any, Any, Any]]:
+    """Each member with the snapshot, and the member of it, whose weights it takes: snapshots in turn, then members."""
+    for i, member in enumerate(members if sources else ()):
+        source = sources[i % len(sources)]
+        yield member, source, source.members[i // len(sources) % len(source.members)]
 
 
 @torch.no_grad()
@@ -262,8 +268,13 @@ def fit(
 @torch.no_grad()
 def round_weights(model: torch.nn.Module) -> None:
     """Give all weights the values that 16 bits can hold: what is scored is what is written."""
-    for weight in model.state_dict().values():
+    for weight in model.parameters():
         weight.copy_(weight.half())
+
+
+def sixteen_bits(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What is written: weights in 16 bits, tables of the elements as they are."""
+    return model.state_dict() | {name: weight.detach().half() for name, weight in model.named_parameters()}
 
 
 def run_averaged(trainer: TableTrainer, average: AveragedWeights, out: Path, resume: bool) -> dict[str, Any]:
@@ -291,5 +302,5 @@ def save_model(model: CompositionModel, folder: Path, figures: dict[str, Any]) -
     import genmat.modeling.auto  # noqa: F401  # registers the classes: their code becomes part of the snapshot
 
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder, state_dict={name: weight.half() for name, weight in model.state_dict().items()})
+    model.save_pretrained(folder, state_dict=sixteen_bits(model))
     (folder / "figures.json").write_text(json.dumps(figures, indent=1, default=float))

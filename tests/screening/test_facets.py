@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -275,3 +277,18 @@ def test_complete_hull_of_the_materials_project(shared):
     above, _ = hull.e_above_hull_many(queries, np.zeros(60))
     expected = [-exact(hull.facets, query) for query in queries]
     np.testing.assert_allclose(above, expected, atol=1e-6)
+
+
+def test_the_file_is_not_written_for_every_few_new_facets(monkeypatch) -> None:
+    """A whole file is written each time: the more is known, the more must be new."""
+    writes: list[int] = []
+    monkeypatch.setattr(facets, "WORTH", 4)
+    monkeypatch.setattr(facets, "save_facets", lambda path, known, n: writes.append(len(known)))
+    symbols = [f"{a}" for a in ("Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba", "Sc", "Y", "Ti", "Zr", "O", "S")]
+    known = Facets(PhaseTable(["LiO"], [-1.0]))
+    for i, first in enumerate(symbols):
+        for second in symbols[:i]:
+            known.mixtures(read_mappings([{first: 1.0, second: 1.0}])[0])
+    assert len(writes) > 2 and writes[-1] > 60
+    assert all(later >= earlier + max(4, earlier // 5) for earlier, later in pairwise(writes))
+    assert len(writes) < 20  # of 105 systems, four at a time would be 26
