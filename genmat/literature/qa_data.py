@@ -162,5 +162,30 @@ def with_unanswerable(examples: Sequence[Example], share: float, rng: random.Ran
     return mixed
 
 
+def with_neighbours(examples: Sequence[Example], share: float, rng: random.Random) -> list[Example]:
+    """The examples, a share of them with other contexts around their own (one, of short ones up to three): the answer
+    must be that of the thing asked about, not the only one of its kind."""
+    mixed = []
+    for example in examples:
+        if rng.random() < share:
+            for _ in range(rng.randint(1, 1 + min(300 // max(len(example["context"]), 1), 2))):
+                example = _beside(example, examples[rng.randrange(len(examples))]["context"], rng.random() < 0.5)
+        mixed.append(example)
+    return mixed
+
+
+def _beside(example: Example, other: str, before: bool) -> Example:
+    """The example with another context before or behind its own, unless the other tells of the same thing."""
+    thing = example["question"].rstrip("? ").rsplit(" of ", 1)[-1]
+    if other in example["context"] or thing in other or _tells(other, example):
+        return example
+    moved = len(other) + 1 if before else 0
+    return {
+        "context": f"{other} {example['context']}" if before else f"{example['context']} {other}",
+        "question": example["question"],
+        "answers": [[start + moved, text] for start, text in example["answers"]],
+    }
+
+
 def _tells(context: str, example: Example) -> bool:
     return any(text in context for _, text in example["answers"])

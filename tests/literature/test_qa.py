@@ -20,6 +20,7 @@ from genmat.literature.qa_data import (  # noqa: E402
     held_out,
     quantity_questions,
     read_examples,
+    with_neighbours,
     with_unanswerable,
 )
 from genmat.literature.qa_scores import auroc, calibration, calibration_error, exact, f1  # noqa: E402
@@ -125,6 +126,18 @@ def test_unanswerable_questions_have_no_answer_in_their_context() -> None:
     for asked in added:
         original = next(e for e in EXAMPLES if e["question"] == asked["question"])
         assert original["answers"][0][1] not in asked["context"]
+
+
+def test_joined_contexts_keep_the_answer_and_tell_it_once() -> None:
+    short = [example(f"S{i}", f"{i}.5", f"S{i} has {i}.5 eV.") for i in range(12)]
+    joined = with_neighbours(short, 1.0, random.Random(0))
+    assert all(stands(e) for e in joined) and {len(e["answers"]) for e in joined} == {1}
+    assert [e["question"] for e in joined] == [e["question"] for e in short]
+    places = {e["answers"][0][0] - s["answers"][0][0] for e, s in zip(joined, short, strict=True)}
+    assert 0 in places and len(places) > 2  # others stand behind and before
+    for e in joined:
+        assert e["context"].count(e["answers"][0][1]) == 1
+    assert with_neighbours(short, 0.0, random.Random(0)) == short
 
 
 def test_the_plan_is_the_same_for_the_same_seed_and_leaves_contexts_out(tmp_path: Path) -> None:
