@@ -3,6 +3,7 @@
     python benchmarks/scan.py --n 100000 1000000 10000000          # CPU-seconds, decorations per second, largest RSS
     python benchmarks/scan.py --n 100000 --kill                    # kill -9 twice, resume, compare byte for byte
     python benchmarks/scan.py --n 1000000 --ray                    # two Ray actors, one killed, beside two processes
+    python benchmarks/scan.py --n 100000 --doubt                   # what judging by the first network alone loses
 
 Decorations are of prototypes with five atoms, elements hydrogen to bismuth. A scan is one process of one torch thread;
 its CPU time, start included, is what is divided by, and two cores are reckoned as twice one.
@@ -20,14 +21,18 @@ import tempfile
 import time
 from pathlib import Path
 
+import pandas as pd
+
 from genmat.data.prototypes import load_prototypes
 from genmat.generation.sampler import find_model
 
 CODE = """
 import json, os, resource, signal, sys, time
 from pathlib import Path
+from genmat.screening import scan as module
 from genmat.screening.scan import ScanSettings, scan
-asked, out, workers, ray = json.loads(sys.argv[1])
+asked, out, workers, ray, doubt = json.loads(sys.argv[1])
+module.DOUBT = doubt if doubt is not None else module.DOUBT
 asked = {k: tuple(v) if isinstance(v, list) else v for k, v in asked.items()}
 start, dead = [], []
 def told(stage, done, total):
@@ -65,9 +70,9 @@ def settings(options: argparse.Namespace, n: int) -> dict:
     }
 
 
-def start(asked: dict, out: Path, workers: int = 1, ray: str = "") -> subprocess.Popen:
+def start(asked: dict, out: Path, workers: int = 1, ray: str = "", doubt: float | None = None) -> subprocess.Popen:
     """A scan in a process of its own, with a cache of its own: no facet of the hull is known from an earlier one."""
-    told = json.dumps([asked, str(out), workers, ray])
+    told = json.dumps([asked, str(out), workers, ray, doubt])
     env = {**os.environ, "GENMAT_CACHE": str(out.with_name(f"cache-{out.name}"))}
     return subprocess.Popen([sys.executable, "-c", CODE, told], stdout=subprocess.PIPE, text=True, env=env)
 
@@ -99,17 +104,33 @@ def throughput(asked: dict, out: Path, workers: int) -> dict:
     return {**found, "per_cpu_second": rate, "per_cpu_second_steady": steady}
 
 
-def killed(asked: dict, plain: Path, out: Path, times: int = 2) -> bool:
+def doubted(asked: dict, plain: Path, out: Path) -> dict:
+    """What is kept, and for which CPU time, when every network judges every decoration, beside the scan as it is."""
+    everyone = finish(start(asked, out, doubt=1e9))
+    kept, all_of_it = (pd.concat([pd.read_parquet(f) for f in sorted((o / "shards").iterdir())]) for o in (plain, out))
+    best = all_of_it.sort_values(["e_above_hull", "index"])
+    found = best["index"].isin(set(kept["index"])).to_numpy()
+    return {
+        "cpu_everyone": everyone["scan_cpu"],
+        "kept": len(kept),
+        "kept_everyone": len(best),
+        "of_the_best_100": found[:100].mean(),
+        "of_the_best_1000": found[:1000].mean(),
+        "of_all": found.mean(),
+    }
+
+
+def killed(asked: dict, plain: Path, out: Path, workers: int, times: int = 2) -> bool:
     """Kill -9 at shard files, go on, compare with the undisturbed scan."""
     total = len(shards(plain))
     for k in range(times):
-        process = start(asked, out)
+        process = start(asked, out, workers)
         while process.poll() is None and len(shards(out)) < (k + 1) * total // (times + 1) + (k == 0):
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.wait()
         print(f"killed with {len(shards(out))} of {total} shards written", flush=True)
-    finish(start(asked, out))
+    finish(start(asked, out, workers))
     return shards(out) == shards(plain)
 
 
@@ -125,6 +146,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes; rates per CPU-second without start need 1")
     parser.add_argument("--kill", action="store_true")
     parser.add_argument("--ray", action="store_true")
+    parser.add_argument("--doubt", action="store_true", help="one process only")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -134,8 +156,17 @@ def main() -> None:
             asked, plain = settings(options, n), Path(scratch) / f"plain-{n}"
             results[str(n)] = throughput(asked, plain, options.workers)
             if options.kill:
-                results[str(n)]["killed_equal"] = killed(asked, plain, Path(scratch) / f"killed-{n}")
+                results[str(n)]["killed_equal"] = killed(asked, plain, Path(scratch) / f"killed-{n}", options.workers)
                 print(f"killed twice and resumed: {'equal' if results[str(n)]['killed_equal'] else 'DIFFERENT'}")
+            if options.doubt:
+                lost = doubted(asked, plain, Path(scratch) / f"everyone-{n}")
+                results[str(n)] |= lost
+                print(
+                    f"every network judging all: {lost['kept_everyone']:,} kept in {lost['cpu_everyone']:.1f} CPU-s; "
+                    f"as it is {lost['kept']:,} in {results[str(n)]['scan_cpu']:.1f}: {lost['of_the_best_100']:.1%} of "
+                    f"the best 100, {lost['of_the_best_1000']:.1%} of 1,000, {lost['of_all']:.2%} of all",
+                    flush=True,
+                )
             if options.ray:
                 two = plain if options.workers == 2 else Path(scratch) / f"two-{n}"
                 local = results[str(n)] if two == plain else finish(start(asked, two, 2))

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "genmat"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
-    {"errors", "crystal", "candidate", "campaign"},
+    {"errors", "workers", "crystal", "candidate", "campaign"},
     {"tokenization", "modeling"},
     {"data"},
     {"training", "generation", "screening", "literature", "explore"},

@@ -111,10 +111,9 @@ def random_stage(candidates: Iterable[Candidate], seed: int = 0, workers: int = 
     if workers <= 1 or len(everyone) < 2 * workers:
         yield from (random_geometry(candidate, seed) for candidate in everyone)
         return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
+    from genmat.workers import process_pool
 
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with process_pool(workers) as pool:
         yield from pool.map(partial(random_geometry, seed=seed), everyone)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -23,6 +21,7 @@ from genmat.crystal.wyckoff import space_group
 from genmat.errors import GenmatError
 from genmat.explore.embed import Embedder, labelled, prototype_of, sentence
 from genmat.explore.rows import LAYOUT
+from genmat.workers import process_pool
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,8 +52,7 @@ class PartWorker:
             for work in todo:
                 yield self(work)
             return
-        context = multiprocessing.get_context("spawn")  # a forked torch may hang
-        with ProcessPoolExecutor(workers, context, _watch) as pool:
+        with process_pool(workers) as pool:
             running: set[Future[int]] = set()
             for work in todo:
                 running.add(pool.submit(self, work))
@@ -85,13 +83,6 @@ def _models(crystal: Path, composition: Path, disorder: Path | None) -> tuple[An
 
     torch.set_num_threads(1)
     return Embedder(crystal, composition), None if disorder is None else load_reader(disorder)
-
-
-def _watch() -> None:
-    """In a process of the pool: end when the one that asked is gone, however it went."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def embed_batch(batch: pa.RecordBatch, embedder: Any, disorder: Any) -> pa.Table:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from genmat.data.prototypes import SHIPPED, load_prototypes
 from genmat.errors import GenmatError, RunError
 from genmat.screening.phases import Rows
 from genmat.screening.scan_hull import hull_phases, network_hull
+from genmat.workers import process_pool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -337,11 +338,10 @@ def _pool(
 ) -> Iterator[tuple[int, pd.DataFrame]]:
     """Shards from processes, a few handed out ahead."""
     from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     todo = iter(missing)
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (settings, phases)) as pool:
+    with process_pool(workers, _start, (settings, phases)) as pool:
         running = {pool.submit(_one, number) for _, number in zip(range(2 * workers), todo, strict=False)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)

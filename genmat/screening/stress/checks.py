@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,6 +17,7 @@ from genmat.candidate import Candidate
 from genmat.errors import GenmatError, RunError
 from genmat.screening.stress import elastic, eos, gamma, polymorphs, substitution
 from genmat.screening.stress.table import read_table
+from genmat.workers import process_pool
 
 if TYPE_CHECKING:
     from genmat.screening.potentials.base import Potential
@@ -163,11 +162,10 @@ def run_tasks(tasks: Sequence[Task], workers: int = 1, progress: Progress | None
 
     if workers <= 1:
         return [run_task(task, lambda count, _, i=i: report(i, count)) for i, task in enumerate(tasks)]
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
+    queue = multiprocessing.get_context("spawn").Queue()
     # the longest first, so that none is left alone at the end
     order = sorted(range(len(tasks)), key=lambda i: -len(tasks[i].candidates))
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(queue,)) as pool:
+    with process_pool(workers, _start, (queue,)) as pool:
         futures = {pool.submit(_work, index, tasks[index]): index for index in order}
         waiting = set(futures)
         try:
@@ -192,15 +190,6 @@ _queue: Any = None
 def _start(queue: Any) -> None:
     global _queue
     _queue = queue
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that started it is gone: it would go on, and keep the campaign's file locked."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _work(index: int, task: Task) -> list[Candidate]:
