@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from genmat.data.crystal_table import label_table
 from genmat.data.graph_predict import load_graph_model, predict_rows
 from genmat.data.prototypes import load_prototypes
 from genmat.errors import GenmatError
+from genmat.screening.facet_files import cache_folder
 from genmat.screening.hull import ReferenceHull
 from genmat.screening.phases import group_phases
 
@@ -54,11 +58,31 @@ def hull_phases(
         for symbols in held
     ]
     table = table[np.array(inside) & (table.label != "")]
-    prototypes = load_prototypes(None if settings.prototypes is None else Path(settings.prototypes))
-    known = label_table(table.label.tolist(), prototypes)
-    energies = predict_rows(model, known, np.arange(len(known)))["energy"]
+    energies = network_energies(model, settings, table.label.tolist())
     single = table.formula.map(lambda formula: sum(c.isupper() for c in formula) == 1).to_numpy()
     return table.formula.tolist(), np.where(single, 0.0, energies).tolist()
+
+
+def network_energies(model: Any, settings: ScanSettings, labels: list[str]) -> np.ndarray:
+    """What a network says of protostructures, eV/atom; all known phases take it most of a minute, so the answer to
+    the same question is kept with everything else that can be computed again."""
+    asked = hashlib.sha256("\n".join(labels).encode())
+    for _, file in sorted(settings.files().items()):
+        asked.update(file.read_bytes())
+    path = cache_folder() / f"energies-v1-{asked.hexdigest()[:32]}.npy"
+    with contextlib.suppress(OSError, ValueError, EOFError):
+        kept = np.load(path)
+        if kept.shape == (len(labels),) and np.isfinite(kept).all():
+            return kept
+    prototypes = load_prototypes(None if settings.prototypes is None else Path(settings.prototypes))
+    known = label_table(labels, prototypes)
+    energies = predict_rows(model, known, np.arange(len(known)))["energy"]
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.npy")
+        np.save(partial, energies)
+        partial.replace(path)
+    return energies
 
 
 def subsets(system: frozenset[str]) -> Iterator[frozenset[str]]:

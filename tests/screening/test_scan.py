@@ -183,6 +183,22 @@ def test_known_phases_of_too_many_elements_are_left_out_of_the_hull(model) -> No
     assert {"Na", "AlPO4"} <= set(formulas) and "Na2CaMnAl2P2H2O10F4" not in formulas
 
 
+def test_what_the_network_says_of_known_phases_is_kept(model, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("GENMAT_CACHE", str(tmp_path))
+    asked = settings(model, elements=("Li", "Ti", "O"))
+    formulas, energies = hull_phases(asked)
+    (file,) = tmp_path.glob("energies-*.npy")
+    with monkeypatch.context() as without:
+        without.setattr("genmat.screening.scan_hull.predict_rows", None)
+        assert hull_phases(asked) == (formulas, energies)
+        with pytest.raises(TypeError):  # of others it must be asked
+            hull_phases(settings(model, elements=("Li", "Na", "O")))
+    file.write_bytes(file.read_bytes()[:100])
+    assert hull_phases(asked) == (formulas, energies)
+    np.save(file, np.zeros(3))
+    assert hull_phases(asked) == (formulas, energies)
+
+
 def test_command_and_screen(model, tmp_path, capsys) -> None:
     """From the command line; what it keeps goes straight into `genmat screen`."""
     out = tmp_path / "out"
