@@ -64,13 +64,19 @@ def _fits(d: int, rows: np.ndarray, n_phases: int) -> bool:
     return bool(numbers.min() > 0 and numbers.max() < 256 and phases.min() >= 0 and phases.max() < n_phases)
 
 
-def save_facets(path: Path, known: dict[bytes, np.ndarray], n_phases: int) -> None:
+def save_facets(path: Path, known: dict[bytes, np.ndarray], n_phases: int, most: int) -> bool:
     """Write facets, with those that another process has written meanwhile. A folder that cannot be written is no error.
 
     Of two processes writing at once the later wins: what the other found is lost, never wrong.
+
+    Returns:
+        False where the file would hold more than `most` systems: it is full and stays as it is.
     """
+    written = load_facets(path, n_phases)
+    if len(written.keys() | known.keys()) > most:
+        return False
     parts: dict[int, list[np.ndarray]] = defaultdict(list)
-    for some in (load_facets(path, n_phases), known):
+    for some in (written, known):
         for d in {len(system) for system in some}:
             systems = [system for system in some if len(system) == d]
             numbers = np.frombuffer(b"".join(systems), np.uint8).reshape(-1, d)
@@ -87,3 +93,4 @@ def save_facets(path: Path, known: dict[bytes, np.ndarray], n_phases: int) -> No
                 part.replace(path)
             except OSError:
                 part.unlink(missing_ok=True)
+    return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from genmat.screening.simplex import FEASIBLE, Columns, invert, lowest_mixtures,
 WORTH = 256  # new facets that make a file worth writing, or a quarter of the systems known: a whole file is written
 DECIMALS = 12  # of weights
 MOST_READY = 200_000  # facets kept with planes and inverses; all others by their phases alone
+MOST_SYSTEMS = 300_000  # chemical systems whose facets are kept; then the older half is forgotten, so memory is bounded
 MOST_QUERIES = 8192  # answered together
 MOST_NUMBERS = 4_000_000  # in one array of heights, or in the matrices of the systems solved together (32 MB)
 
@@ -91,8 +92,13 @@ class Facets:
                 part = slice(b, min(b + MOST_QUERIES, end))
                 self._answer(systems, owner[part], order[part], rows.shares[order[part], :d], found, fresh)
         if self._path is not None and self._new >= max(WORTH, len(self._known) // 4):
-            save_facets(self._path, self._known, len(self.table.formulas))
+            if not save_facets(self._path, self._known, len(self.table.formulas), MOST_SYSTEMS):
+                self._path = None  # full: what is found from here on is kept in memory alone
             self._new = 0
+        if len(self._known) > MOST_SYSTEMS:
+            self._known = dict(islice(self._known.items(), len(self._known) // 2, None))
+            self._ready.clear()
+            self._n_ready = 0
         return found
 
     def columns(self, system: bytes) -> Columns:

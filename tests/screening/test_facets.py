@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from genmat.errors import GenmatError
 from genmat.screening import facet_files, facets, simplex
 from genmat.screening.facets import Facets
 from genmat.screening.hull import ReferenceHull, group_phases
-from genmat.screening.phases import PhaseTable, read_mappings, system_of
+from genmat.screening.phases import PhaseTable, Rows, read_mappings, system_of
 
 SYMBOLS = ["Li", "O", "P", "Fe", "Co", "S"]
 COARSE = st.integers(-8, 2).map(lambda n: n / 4)  # many phases in one plane, many equal energies
@@ -279,16 +279,34 @@ def test_complete_hull_of_the_materials_project(shared):
     np.testing.assert_allclose(above, expected, atol=1e-6)
 
 
+def pairs() -> list[Rows]:
+    """Compositions of 105 chemical systems, one after the other."""
+    symbols = ["Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba", "Sc", "Y", "Ti", "Zr", "O", "S"]
+    return [read_mappings([{a: 1.0, b: 1.0}])[0] for a, b in combinations(symbols, 2)]
+
+
+def test_memory_and_file_are_bounded_and_answers_the_same(monkeypatch) -> None:
+    monkeypatch.setattr(facets, "WORTH", 4)
+    table = PhaseTable(["LiO", "NaO", "MgS"], [-1.0, -1.5, -0.5])
+    answers = [Facets(table).mixtures(pair).energies for pair in pairs()]
+    monkeypatch.setattr(facets, "MOST_SYSTEMS", 30)
+    known = Facets(table)
+    for _ in range(2):
+        for pair, answer in zip(pairs(), answers, strict=True):
+            np.testing.assert_array_equal(known.mixtures(pair).energies, answer)
+            assert len(known._known) <= 30
+    kept = facet_files.load_facets(facet_files.facet_file(table), len(table.formulas))
+    assert 4 <= len(kept) <= 30  # full: it is what the first found
+
+
 def test_the_file_is_not_written_for_every_few_new_facets(monkeypatch) -> None:
     """A whole file is written each time: the more is known, the more must be new."""
     writes: list[int] = []
     monkeypatch.setattr(facets, "WORTH", 4)
-    monkeypatch.setattr(facets, "save_facets", lambda path, known, n: writes.append(len(known)))
-    symbols = [f"{a}" for a in ("Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba", "Sc", "Y", "Ti", "Zr", "O", "S")]
+    monkeypatch.setattr(facets, "save_facets", lambda path, known, *_: writes.append(len(known)) or True)
     known = Facets(PhaseTable(["LiO"], [-1.0]))
-    for i, first in enumerate(symbols):
-        for second in symbols[:i]:
-            known.mixtures(read_mappings([{first: 1.0, second: 1.0}])[0])
+    for pair in pairs():
+        known.mixtures(pair)
     assert len(writes) > 2 and writes[-1] > 60
     assert all(later >= earlier + max(4, earlier // 5) for earlier, later in pairwise(writes))
     assert len(writes) < 20  # of 105 systems, four at a time would be 26
