@@ -2,9 +2,10 @@
 
     python benchmarks/qa.py --model models/qa --data ../shared/data/literature [--speed] [--json FILE] [--write]
 
-XQuAD-en and MeasEval's evaluation part were never learned from. Shuffled questions are those of the same file asked of
-another document's context. `--model` may be any question-answering checkpoint; `--write` puts the figures into the
-folder of one trained here, and into its card.
+XQuAD-en and MeasEval's evaluation part were never learned from; neither was the twelfth of the training files' contexts
+that `--held-out` asks about, by which one network is preferred to another. Shuffled questions are those of the same
+file asked of another document's context. `--model` may be any question-answering checkpoint; `--write` puts the figures
+into the folder of one trained here, and into its card.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 
 from genmat.literature.qa import Answer, Reader, answer, load_reader
-from genmat.literature.qa_data import Example, read_examples
+from genmat.literature.qa_data import Example, held_out, read_examples
 from genmat.literature.qa_scores import (
     RIGHT,
     asked,
@@ -33,6 +34,11 @@ from genmat.literature.qa_scores import (
 )
 
 SETS = {"XQuAD-en": "qa_general/xquad_en.jsonl.gz", "MeasEval": "qa_domain/measeval_eval_qa.jsonl.gz"}
+HELD_OUT = {
+    "Wikipedia": "qa_general/squadshifts_new_wiki.jsonl.gz",
+    "quantities": "qa_domain/measeval_train.jsonl.gz",
+    "band gaps": "qa_domain/cde_snowball_bandgap_train.jsonl.gz",
+}
 
 
 def shuffled(examples: Sequence[Example], seed: int = 0) -> list[Example]:
@@ -90,6 +96,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/literature"))
     parser.add_argument("--precision", choices=["float32", "bfloat16", "float16"], default="float32")
     parser.add_argument("--speed", action="store_true", help="Measure speed only.")
+    parser.add_argument(
+        "--held-out", action="store_true", help="Parts of the training files that are not learned from."
+    )
     parser.add_argument("--first", type=int, help="Only so many questions of each set.")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--write", action="store_true", help="Put the figures into the model's folder and card.")
@@ -101,13 +110,16 @@ def main() -> None:
     if arguments.speed:
         results[arguments.precision] = speed(reader, arguments.data)
     else:
-        for name, file in SETS.items():
-            examples = read_examples(arguments.data / file)[: arguments.first]
+        for name, file in (HELD_OUT if arguments.held_out else SETS).items():
+            examples = read_examples(arguments.data / file)
+            if arguments.held_out:
+                examples = [e for e in examples if held_out(e) and e["answers"]]
+            examples = examples[: arguments.first]
             results[name] = scores(examples, asked(reader, examples), asked(reader, shuffled(examples)))
     for name, figures in results.items():
         for key, value in figures.items():
             print(f"{name:10} {key:28} {value:.3f}" if isinstance(value, float) else f"{name:10} {key:28} {value}")
-    if arguments.write:
+    if arguments.write and not arguments.held_out:
         from genmat.training.reader_card import write_scores
 
         print(write_scores(arguments.model, "speed" if arguments.speed else "question_answering", results))
