@@ -289,7 +289,9 @@ def _salient(sentence: Sentence) -> list[Mention]:
     return strong[:1] + strong[-1:] if len(strong) > 1 else strong
 
 
-_PLURAL = re.compile(r"\s?(?:both\s)?(?:have|possess|exhibit|show|present|with|having|are)\b")
+_PLURAL = re.compile(
+    r"\s?(?:[a-z]+s\s)?(?:,\swhose\b|(?:,?\s?(?:which|that)\s)?(?:both\s|all\s)?(?:have|possess|exhibit|show|present|with|having|are)\b)"
+)
 
 
 def _sharing(sentence: Sentence, value: Quantity, material: Material) -> list[Material]:

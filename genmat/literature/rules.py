@@ -47,13 +47,17 @@ exhibit shows show showing possesses turns out transition maximum minimum tc
 """
 _GLUE = frozenset(_GLUE_WORDS.split())
 _WORD = re.compile(r"[A-Za-zα-ω_]+(?:[-'][A-Za-z]+)*")
-_BREAK = re.compile(r";|,\s(?:while|whereas|but|where|although|however|though)\b|\bwhereas\b|\bwhile\b|\. ")
+_BREAK = re.compile(
+    r";|,\s(?:while|whereas|but|where|although|however|though)\b|\bwhereas\b|\bwhile\b"
+    r"|(?<!Fig)(?<!Figs)(?<!Ref)(?<!Eq)\. "
+)
 _DIFFERENCE = re.compile(
     r"(?:\bby(?: about| as much as| up to| nearly| around| more than| a factor of| ~)*"
     r"|\b(?:changes?|differences?|shifts?|"
     r"reductions?|narrowing|widening|renormali[sz]ation|errors?|accuracy|uncertaint(?:y|ies)|"
     r"corrections?|variations?|deviations?|modulation|lowering|enhancement|drop|resolution|underestimat\w+|"
-    r"overestimat\w+)(?:\s(?:of|in|to|is|was|by|about|up|over|~|the|band|gap))*|\bwithin|\bevery|\bper)\s?[~<>≤≥]?\s?$"
+    r"overestimat\w+)(?:\s(?:of|in|to|is|was|by|about|up|over|~|the|band|gap))*|\bwithin|\bevery|\bper)"
+    r"(?:(?<=\bup\sto)|(?<!\sto))\s?[~<>≤≥]?\s?$"  # what is changed to a value has it
 )
 _LEVEL = re.compile(
     r"^\s?(?:\(?\d*\)?)?\s?(?:above|below|higher|lower|larger|smaller|wider|narrower|more|less|vs\.?|versus"
@@ -75,7 +79,9 @@ def value_points(sentence: Sentence, value: Quantity, prop: Property) -> Points:
     behind = sentence.text[value.end : value.end + 40]
     if value.part == 0 and _DIFFERENCE.search(before):
         points.append(("a difference", -4.0))
-    if _LEVEL.match(behind) and re.match(r"\s?(?:above|below|vs|versus|from|higher|lower)", behind):
+    if _LEVEL.match(behind) and re.match(
+        r"\s?(?:above|below|vs|versus|from|higher|lower|(?:larger|smaller|wider|narrower|more|less)\sthan)", behind
+    ):
         points.append(("relative to a level", -2.5))
     if value.qualifier in "<>" and value.qualifier:
         points.append(("only a bound", -0.7))
@@ -114,9 +120,10 @@ def _aside(sentence: Sentence, start: int, end: int) -> bool:
 
 
 def _foreign_words(sentence: Sentence, start: int, end: int) -> tuple[int, bool]:
-    """(words between two places that are no glue and no material, whether a clause ends between them)."""
+    """(words between two places that are neither glue, material nor quantity, whether a clause ends between them)."""
     text = sentence.text[start:end]
-    covered = [(m.start - start, m.end - start) for m in sentence.mentions if m.end > start and m.start < end]
+    said = (*sentence.mentions, *sentence.quantities)
+    covered = [(one.start - start, one.end - start) for one in said if one.end > start and one.start < end]
     count = 0
     for match in _WORD.finditer(text):
         inside = any(first <= match.start() < last for first, last in covered)
@@ -149,7 +156,11 @@ def _rival(sentence: Sentence, value: Quantity) -> tuple[str, float] | None:
 
 _OF = re.compile(r"^\s?(?:values?|energ(?:y|ies))?\s?(?:\([^()]{1,24}\)\s?)?(?:of|for|in|at)\s(?:[\w-]+\s){0,4}$")
 _OPEN_BRACKET = re.compile(r"^\s?(?:[\w-]+\s){0,2}[(\[]\s?(?:with\s)?(?:an?\s)?[^()\[\]]{0,40}$")
-_FOR = re.compile(r"^\s?[)\]]?\s?(?:\([^()]{1,30}\)\s?)?(?:for|in|of|from)\s(?:both\s)?(?:[\w-]+\s){0,4}$")
+_FOR = re.compile(
+    r"^\s?[)\]]?\s?(?:\([^()]{1,30}\)\s?)?"
+    r"(?:(?:(?:achieved|obtained|reported|observed|found|measured|calculated|predicted|known)\s)?(?:for|in|of|from)"
+    r"|(?:achieved|obtained|observed|found)\swith)\s(?:both\s)?(?:[\w-]+\s){0,4}$"
+)
 _HAS = re.compile(
     r"\b(?:has|have|having|had|with|exhibits?|shows?|show(?:ed|ing)|possess(?:es|ing)?|displays?|features?|featuring|is|are|was"
     r"|were|opens?|presents?|becomes?|undergoes|reveals?|owns?|yields?|orders?)\b"
@@ -205,10 +216,13 @@ def _material_before(sentence: Sentence, value: Quantity, mention: Mention) -> P
     if _OPEN_BRACKET.match(between) and not others and ")" not in between:
         return (("value in brackets behind material", 4.0),)
     points: list[tuple[str, float]] = []
-    values = sum(1 for v in sentence.values if mention.end <= v.start and v.end <= value.start) - value.part
+    earlier = [v for v in sentence.values if mention.end <= v.start and v.end <= value.start]
+    values = len(earlier) - value.part
     if values > 0:
-        points.append(("another value between", -1.5 * min(values, 2)))
-    words = len(_WORD.findall(between))
+        points.append(
+            ("another value between", (-0.5 if _named_again(sentence, earlier[-1], value) else -1.5) * min(values, 2))
+        )
+    words = len(_WORD.findall(between)) - sum(len(_WORD.findall(v.raw)) for v in earlier)
     points.append((f"{words} words before", 1.5 - 0.06 * min(words, 25) - 0.5 * others))
     if _BREAK.search(between):
         points.append(("another clause", -1.2))
@@ -219,6 +233,14 @@ def _material_before(sentence: Sentence, value: Quantity, mention: Mention) -> P
     if not any(not m.weak and m.end <= mention.start for m in sentence.mentions):
         points.append(("first in the sentence", 0.3))
     return tuple(points)
+
+
+def _named_again(sentence: Sentence, earlier: Quantity, value: Quantity) -> bool:
+    """Whether the property is named once more between two values: "a band gap of 1.0 eV and a direct gap of 1.2 eV"."""
+    names = [place for place in sentence.triggers if earlier.end <= place[0] and place[1] <= value.start]
+    if not names or _mentions_between(sentence, earlier.end, value.start):
+        return False
+    return _foreign_words(sentence, names[-1][1], value.start) == (0, False)
 
 
 def _by_name(sentence: Sentence, value: Quantity, mention: Mention) -> Points:
@@ -234,6 +256,7 @@ def _by_name(sentence: Sentence, value: Quantity, mention: Mention) -> Points:
             and not _mentions_between(sentence, end, mention.start)
         ):
             near = (end <= value.start and not _triggers_between(sentence, end, value.start)) or start >= value.end
+            near = near and not _passed_on(sentence, mention, value)
             points.append(("name of material", 2.4 if near else 0.8))
         elif mention.end <= start and re.fullmatch(r"(?:'s)?\s?(?:[\w-]+\s){0,1}", text[mention.end : start]):
             points.append(("material's name", 2.0))
@@ -244,6 +267,12 @@ def _by_name(sentence: Sentence, value: Quantity, mention: Mention) -> Points:
         ):
             points.append(("material with name", 0.9))
     return (max(points, key=lambda p: p[1]),) if points else ()
+
+
+def _passed_on(sentence: Sentence, mention: Mention, value: Quantity) -> bool:
+    """Whether the sentence gave the material a value and went on to another: "of A is 1.0 eV, for B more than 2.0"."""
+    first = min((v.end for v in sentence.values if v.start >= mention.end), default=value.start)
+    return first < value.start and _mentions_between(sentence, first, value.start) > 0
 
 
 def _mentions_between(sentence: Sentence, start: int, end: int) -> int:
