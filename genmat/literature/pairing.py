@@ -278,9 +278,10 @@ def _best(
 
 
 def _inside(mention: Mention, sentence: Sentence) -> bool:
-    """A mention that is part of the property's name or of a quantity."""
+    """A mention that is part of the property's name or of a quantity, its unit ("GPa") above all."""
     spans = [*sentence.triggers, *((value.start, value.end) for value in sentence.values)]
-    return any(first < mention.end and mention.start < last for first, last in spans)
+    units = any(q.start <= mention.start and mention.end <= q.end and q.unit.factors for q in sentence.quantities)
+    return units or any(first < mention.end and mention.start < last for first, last in spans)
 
 
 def _salient(sentence: Sentence) -> list[Mention]:
