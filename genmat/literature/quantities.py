@@ -34,6 +34,7 @@ _QUALIFIERS = (
     ("~", r"~|about|approximately|approx\.?|around|roughly|nearly|almost|close to|ca\.?|circa|some|the order of|near"),
 )  # fmt: skip
 _QUALIFIER = re.compile("|".join(rf"(?P<q{i}>(?<!\w)(?:{pattern}))" for i, (_, pattern) in enumerate(_QUALIFIERS)))
+_VARIABLE = re.compile(r"(?<![A-Za-z0-9])(x|y|z|δ|n)\s?(?:=|~|≈|≃|≤|≥|<|>)\s?$")
 _APART = re.compile(r"\s?-?\s?")
 
 
@@ -195,6 +196,9 @@ def _link(text: str, chain: list[tuple[str, _Number]], number: _Number) -> str:
         return "-"
     if not _LIST.fullmatch(gap):
         return ""
+    first = chain[0][1]
+    if number.unit and first.value < 1 and _VARIABLE.search(text[: first.start][-8:]):
+        return ""  # a composition: "x = 0.14 and 32 K"
     same = before.unit is None or number.unit is None or before.unit == number.unit
     return "," if same and not (before.unit and number.unit is None) else ""
 
@@ -272,7 +276,6 @@ _LEAD = re.compile(
     r"(?:\bat|@|\bunder|\bto|\bof|\(|T\s?=|\bbelow|\babove|temperatures? (?:of|is|was)|,)\s?(?:a |about "
     r"|~)?(?:temperature of |pressure of )?$"
 )
-_VARIABLE = re.compile(r"(?<![A-Za-z0-9])(x|y|z|δ|n)\s?(?:=|~|≤|≥|<|>)\s?$")
 
 
 def find_conditions(text: str, quantities: list[Quantity] | None = None) -> list[Condition]:

@@ -58,6 +58,11 @@ def test_a_list_shares_its_unit(numbers: list[str], unit: str) -> None:
     assert {q.unit for q in found} == {parse_unit(unit)} and [q.part for q in found] == list(range(len(numbers)))
 
 
+def test_a_composition_is_in_no_list_with_values() -> None:
+    found = [(q.value, q.unit.name) for q in find_quantities("36 K for x = 0.14 and 32 K; n = 2, 3 and 4 nm")]
+    assert found == [(36.0, "K"), (0.14, ""), (32.0, "K"), (2.0, "nm"), (3.0, "nm"), (4.0, "nm")]
+
+
 @given(st.floats(1.0, 9.9), st.integers(-12, 12), MINUS)
 def test_powers_of_ten(mantissa: float, exponent: int, minus: str) -> None:
     sign = minus if exponent < 0 else ""
