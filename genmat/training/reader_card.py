@@ -120,7 +120,11 @@ def costs(rounds: list[dict[str, Any]]) -> str:
 
     def how(config: dict[str, Any]) -> str:
         dropout = f", dropout {config['dropout']:g}" if config.get("dropout") else ""
-        return f"{dropout}, products in {config.get('precision', 'float32')}"
+        joined = ", then ".join(f"{s['joined']:.0%}" for s in config["stages"] if s.get("joined"))
+        beside = f", other contexts around {joined} of them" if joined else ""
+        several = config["start"] if isinstance(config["start"], list) and len(config["start"]) > 1 else []
+        start = f", from the mean of {' and '.join(Path(name).parent.name for name in several)}" if several else ""
+        return f"{dropout}{beside}, products in {config.get('precision', 'float32')}{start}"
 
     return "\n".join(
         f"- round {i + 1}: {r['steps']:,} steps, {r['examples']:,} questions, {r['cpu_minutes']:.0f} CPU-minutes on one"
