@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ from genmat.workers import process_pool
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from genmat.screening.scan_ray import Crew
 
 BATCH = 1024
 """Decorations the network judges at once."""
@@ -258,20 +261,31 @@ def scan(
     folder.mkdir(parents=True, exist_ok=True)
     space = settings.space()
     numbers = settings.shards(len(space))
-    phases = _claim(settings, out, len(space))
     missing = [number for number in numbers if not _shard_file(folder, number).is_file()]
     done = len(numbers) - len(missing)
-    if progress is not None:
-        progress("scan", done * settings.shard, len(numbers) * settings.shard)
-    for number, table in _work(settings, phases, missing, workers, ray):
-        path = _shard_file(folder, number)
-        partial = path.with_suffix(".partial")
-        table.to_parquet(partial, index=False)
-        partial.replace(path)
-        done += 1
+    with _hired(settings, ray, workers, len(missing)) as crew:
+        phases = _claim(settings, out, len(space))
         if progress is not None:
             progress("scan", done * settings.shard, len(numbers) * settings.shard)
+        judged = crew.scan(missing, phases) if crew else _work(settings, phases, missing, workers)
+        for number, table in judged:
+            path = _shard_file(folder, number)
+            partial = path.with_suffix(".partial")
+            table.to_parquet(partial, index=False)
+            partial.replace(path)
+            done += 1
+            if progress is not None:
+                progress("scan", done * settings.shard, len(numbers) * settings.shard)
     return merge(folder, numbers, settings)
+
+
+def _hired(settings: ScanSettings, ray: str | None, workers: int, missing: int) -> AbstractContextManager[Crew | None]:
+    """The actors of a cluster, where one is asked for and there is work."""
+    if ray is None or not missing:
+        return nullcontext()
+    from genmat.screening.scan_ray import hired
+
+    return hired(settings, ray, workers, missing)
 
 
 def _shard_file(folder: Path, number: int) -> Path:
@@ -299,18 +313,10 @@ def _claim(settings: ScanSettings, out: Path, total: int) -> tuple[list[str], li
 
 
 def _work(
-    settings: ScanSettings,
-    phases: tuple[list[str], list[float]],
-    missing: list[int],
-    workers: int,
-    ray: str | None,
+    settings: ScanSettings, phases: tuple[list[str], list[float]], missing: list[int], workers: int
 ) -> Iterator[tuple[int, pd.DataFrame]]:
-    """Judged shards, in any order."""
-    if ray is not None and missing:
-        from genmat.screening.scan_ray import scan_ray
-
-        yield from scan_ray(settings, phases, missing, ray, workers)
-    elif workers <= 1 or len(missing) <= 1:
+    """Judged shards, in any order, from processes of this machine."""
+    if workers <= 1 or len(missing) <= 1:
         judge = Judge(settings, phases) if missing else None
         for number in missing:
             assert judge is not None

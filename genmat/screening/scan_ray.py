@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,50 +36,56 @@ class _Actor:
     shards: dict[Any, int]
 
 
-def scan_ray(
-    settings: ScanSettings, phases: tuple[list[str], list[float]], missing: list[int], address: str, workers: int
-) -> Iterator[tuple[int, pd.DataFrame]]:
-    """Judge shards on a cluster; yields each as soon as it is done.
+@contextmanager
+def hired(settings: ScanSettings, address: str, workers: int, shards: int) -> Iterator[Crew]:
+    """Actors on a cluster. They load the network at once, while the phases of the hull are still being asked for.
 
     Args:
-        phases: of the hull.
-        missing: numbers of the shards.
         address: of a running cluster; ``local`` starts one here. Weights, prototypes and hull must be readable at
             the same paths on every node.
         workers: actors; 0 = one per GPU of the cluster, or one per CPU where there is none.
+        shards: how many there are to judge: no more actors than that.
 
     Raises:
-        RunError: Ray is not installed, there is no cluster, no actor starts, or a shard kills every actor it is given.
+        RunError: Ray is not installed, or there is no cluster.
     """
     ray = _connect(address, workers)
     try:
-        yield from _Crew(ray, settings, phases, workers).scan(missing)
+        yield Crew(ray, settings, workers, shards)
     finally:
         ray.shutdown()
 
 
-class _Crew:
+class Crew:
     """The actors; all bookkeeping is done here."""
 
-    def __init__(self, ray: Any, settings: ScanSettings, phases: tuple[list[str], list[float]], workers: int) -> None:
-        self.ray, self.told = ray, (asdict(settings), ray.put(phases))
+    def __init__(self, ray: Any, settings: ScanSettings, workers: int, shards: int) -> None:
+        self.ray, self.settings = ray, asdict(settings)
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
-        self.size = workers or gpus or int(resources.get("CPU", 1)) or 1
-        self.share = min(1.0, gpus / self.size) if gpus else 0.0
+        size = workers or gpus or int(resources.get("CPU", 1)) or 1
+        self.share = min(1.0, gpus / size) if gpus else 0.0
         self.deaths: dict[int, int] = {}
         self.failed_starts = 0
+        self.actors = [self._hire() for _ in range(min(size, shards))]
 
-    def scan(self, missing: list[int]) -> Iterator[tuple[int, pd.DataFrame]]:
-        """Hand out shards, listen, yield, until none is left."""
-        todo = deque(missing)
-        crew = [self._hire() for _ in range(min(self.size, len(todo)))]
+    def scan(self, missing: list[int], phases: tuple[list[str], list[float]]) -> Iterator[tuple[int, pd.DataFrame]]:
+        """Judge shards: hand out, listen, yield each as soon as it is done, until none is left.
+
+        Args:
+            missing: numbers of the shards.
+            phases: of the hull.
+
+        Raises:
+            RunError: no actor starts, or a shard kills every actor it is given.
+        """
+        todo, crew, told = deque(missing), self.actors, [self.ray.put(phases)]  # in a list: fetched once by each actor
         heard = time.monotonic()
         while todo or any(actor.shards for actor in crew):
             for actor in crew:
                 while actor.greeting is None and todo and len(actor.shards) < AHEAD:
                     number = todo.popleft()
-                    actor.shards[actor.handle.shard.remote(number)] = number
+                    actor.shards[actor.handle.shard.remote(number, told)] = number
             owners = {ref: actor for actor in crew for ref in [actor.greeting, *actor.shards] if ref is not None}
             done, _ = self.ray.wait(list(owners), num_returns=1, timeout=10.0)
             if done or any(actor.greeting is None for actor in crew):
@@ -90,7 +97,7 @@ class _Crew:
 
     def _hire(self) -> _Actor:
         options = {"num_cpus": 1, "num_gpus": self.share, "max_restarts": 0}
-        handle = self.ray.remote(_judge()).options(**options).remote(sys.path, *self.told)
+        handle = self.ray.remote(_judge()).options(**options).remote(sys.path, self.settings)
         return _Actor(handle, handle.greet.remote(), {})
 
     def _heard(
@@ -140,25 +147,32 @@ def _judge() -> type:
     """The actor's class. Local, so that it travels as code and finds genmat on the paths it brings along."""
 
     class Resident:
-        """Loads network, prototypes and hull once, then judges shards."""
+        """Loads the network at once, prototypes and hull with its first shard, and judges."""
 
-        def __init__(self, paths: list[str], settings: dict[str, Any], phases: Any) -> None:
+        def __init__(self, paths: list[str], settings: dict[str, Any]) -> None:
             import sys
 
             sys.path[:0] = [path for path in paths if path not in sys.path]
-            self.settings, self.phases, self.judge = settings, phases, None
+            self.settings, self.judge = settings, None
 
         def greet(self) -> str:
-            """Get everything ready; the version of genmat here."""
-            from genmat import __version__
-            from genmat.screening.scan import Judge, ScanSettings
+            """Import and read what takes longest; the version of genmat here."""
+            from pathlib import Path
 
-            self.judge = Judge(ScanSettings(**self.settings), self.phases)
+            from genmat import __version__
+            from genmat.screening.scan import load_graph_model
+
+            load_graph_model(Path(self.settings["model"]))
             return __version__
 
-        def shard(self, number: int) -> Any:
-            """The best of a shard."""
-            assert self.judge is not None
+        def shard(self, number: int, phases: list[Any]) -> Any:
+            """The best of a shard; `phases` holds the reference to those of the hull."""
+            if self.judge is None:
+                import ray
+
+                from genmat.screening.scan import Judge, ScanSettings
+
+                self.judge = Judge(ScanSettings(**self.settings), ray.get(phases[0]))
             return self.judge.shard(number)
 
     return Resident
