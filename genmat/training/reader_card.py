@@ -68,7 +68,6 @@ def render(figures: dict[str, Any], size: int) -> str:
         header=head + "base_model: sentence-transformers/all-MiniLM-L6-v2\n",
         name=last["name"],
         tuned=6 - last["model"]["frozen"],
-        rank=last["model"]["rank"],
         size=f"{size / 1e6:.1f}",
         check=figures.get("check", f"{UNKNOWN}\n"),
         passes=passes(rounds),
@@ -124,7 +123,8 @@ def costs(rounds: list[dict[str, Any]]) -> str:
         beside = f", other contexts around {joined} of them" if joined else ""
         several = config["start"] if isinstance(config["start"], list) and len(config["start"]) > 1 else []
         start = f", from the mean of {' and '.join(Path(name).parent.name for name in several)}" if several else ""
-        return f"{dropout}{beside}, products in {config.get('precision', 'float32')}{start}"
+        rank = f", kept at rank {config['model']['rank']}" if "rank" in config["model"] else ""
+        return f"{dropout}{beside}{rank}, products in {config.get('precision', 'float32')}{start}"
 
     return "\n".join(
         f"- round {i + 1}: {r['steps']:,} steps, {r['examples']:,} questions, {r['cpu_minutes']:.0f} CPU-minutes on one"

