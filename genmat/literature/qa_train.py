@@ -38,14 +38,14 @@ class QaModelConfig(BaseModel):
 
 class Stage(BaseModel):
     """One part of a run: passes over each file (relative to the data folder), share of questions asked of wrong
-    contexts, share of contexts beside another one's, after how many batches to go on with the next part (None: all),
-    and windows (None: those of the run)."""
+    contexts, share of contexts beside another one's, after how many batches to go on with the next part (None: all; 0:
+    only the confidence is fitted to what is held out of the files), and windows (None: those of the run)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     files: dict[str, float]
     unanswerable: float = Field(0.15, ge=0, le=1)
     joined: float = Field(0.0, ge=0, le=1)
-    batches: int | None = Field(None, ge=1)
+    batches: int | None = Field(None, ge=0)
     words: tuple[int, int] | None = None
 
 
@@ -109,7 +109,7 @@ def plan(config: QaConfig, tokenizer: Any) -> list[list[Example]]:
                 joined = with_neighbours(windows, stage.joined, rng) if stage.joined else windows
                 chosen += with_unanswerable(joined, stage.unanswerable, rng)
         batches += batched(chosen, tokenizer, config.batch, rng)[: stage.batches]
-    if not batches:
+    if not batches and not config.start:
         raise GenmatError("training of question answering: no examples; name files in stages, or --add some")
     return batches
 

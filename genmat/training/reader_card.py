@@ -84,7 +84,7 @@ def render(figures: dict[str, Any], size: int) -> str:
 
 def passes(rounds: list[dict[str, Any]]) -> str:
     """Which file was passed over how often, as Markdown."""
-    names = sorted({name for r in rounds for stage in r["config"]["stages"] for name in stage["files"]})
+    names = sorted({name for r in rounds for stage in learned(r["config"]) for name in stage["files"]})
     ordered = sorted(names, key=lambda name: [*FILES, stem(name)].index(stem(name)))
     lines = [f"| file | {' | '.join(f'round {i + 1}' for i in range(len(rounds)))} | licence |"]
     lines.append("|---" * (len(rounds) + 2) + "|")
@@ -92,11 +92,16 @@ def passes(rounds: list[dict[str, Any]]) -> str:
         what, licence = FILES.get(stem(name), (f"`{name}`", "its own"))
         cells = []
         for r in rounds:
-            shares = [stage["files"][name] for stage in r["config"]["stages"] if name in stage["files"]]
+            shares = [stage["files"][name] for stage in learned(r["config"]) if name in stage["files"]]
             cells.append(" + ".join(f"{share:g}" for share in shares) or "–")
         lines.append(f"| {what} | {' | '.join(cells)} | {licence} |")
     own = [f"`{Path(path).name}`" for r in rounds for path in r["config"]["add"]]
     return "\n".join(lines) + (f"\n\nThen own corrections: {', '.join(own)}." if own else "")
+
+
+def learned(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The stages of a round that were learned from, not only the confidence fitted to."""
+    return [stage for stage in config["stages"] if stage.get("batches") != 0]
 
 
 def stem(name: str) -> str:
@@ -108,6 +113,8 @@ def windows(rounds: list[dict[str, Any]]) -> str:
     """Fewest and most words of a context, by round."""
     told = []
     for i, r in enumerate(rounds):
+        if not r["steps"]:
+            continue
         stages = r["config"]["stages"] or [{}]
         sizes = dict.fromkeys(tuple(stage.get("words") or r["config"]["words"]) for stage in stages)
         told.append(f"round {i + 1}: " + ", then ".join(f"{low} to {high}" for low, high in sizes))
@@ -115,23 +122,32 @@ def windows(rounds: list[dict[str, Any]]) -> str:
 
 
 def costs(rounds: list[dict[str, Any]]) -> str:
-    """Steps, questions, cost and seed of every round."""
+    """Steps, questions, cost and seed of every round, or what it is the mean of."""
 
-    def how(config: dict[str, Any]) -> str:
-        dropout = f", dropout {config['dropout']:g}" if config.get("dropout") else ""
+    def told(r: dict[str, Any]) -> str:
+        config = r["config"]
+        start = config["start"] if isinstance(config["start"], list) else []
+        mean = f"the mean of {' and '.join(Path(name).parent.name for name in start)}"
+        if not r["steps"]:
+            return mean
         joined = ", then ".join(f"{s['joined']:.0%}" for s in config["stages"] if s.get("joined"))
-        beside = f", other contexts around {joined} of them" if joined else ""
-        several = config["start"] if isinstance(config["start"], list) and len(config["start"]) > 1 else []
-        start = f", from the mean of {' and '.join(Path(name).parent.name for name in several)}" if several else ""
-        rank = f", kept at rank {config['model']['rank']}" if "rank" in config["model"] else ""
-        return f"{dropout}{beside}{rank}, products in {config.get('precision', 'float32')}{start}"
+        parts = [
+            f"{r['steps']:,} steps",
+            f"{r['examples']:,} questions",
+            f"{r['cpu_minutes']:.0f} CPU-minutes on one core",
+            f"rate {config['rate']:g} of the head",
+            f"{config['layer_decay']:g} times that for every layer below",
+            f"dropout {config['dropout']:g}" if config.get("dropout") else "",
+            f"{config['masked']:.0%} of the words hidden" if config.get("masked") else "",
+            f"other contexts around {joined} of them" if joined else "",
+            f"kept at rank {config['model']['rank']}" if "rank" in config["model"] else "",
+            f"products in {config.get('precision', 'float32')}",
+            f"from {mean}" if len(start) > 1 else "",
+            f"seed {config['seed']}",
+        ]
+        return ", ".join(filter(None, parts))
 
-    return "\n".join(
-        f"- round {i + 1}: {r['steps']:,} steps, {r['examples']:,} questions, {r['cpu_minutes']:.0f} CPU-minutes on one"
-        f" core, rate {r['config']['rate']:g} of the head, {r['config']['layer_decay']:g} times that for every layer"
-        f" below{how(r['config'])}, seed {r['config']['seed']}"
-        for i, r in enumerate(rounds)
-    )
+    return "\n".join(f"- round {i + 1}: {told(r)}" for i, r in enumerate(rounds))
 
 
 def results(figures: dict[str, Any]) -> list[dict[str, Any]]:

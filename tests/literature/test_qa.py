@@ -278,6 +278,10 @@ def test_a_start_of_several_is_their_mean(tmp_path: Path) -> None:
         reader.model.save_pretrained(starts[-1])
         reader.tokenizer.save_pretrained(starts[-1])
     assert (starting_reader(QaConfig(start=tuple(starts))).model.qa_outputs.weight == 2.0).all()
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(e) + "\n" for e in EXAMPLES))
+    stage = Stage(files={"a.jsonl": 1}, batches=0)  # nothing is learned, what is written is the mean
+    assert train(QaConfig(data=tmp_path, start=tuple(starts), stages=(stage,)), tmp_path / "mean")["steps"] == 0
+    assert (load_reader(tmp_path / "mean" / "snapshot").model.qa_outputs.weight == 2.0).all()
 
 
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
