@@ -75,7 +75,7 @@ class QaConfig(BaseModel):
     model: QaModelConfig = QaModelConfig.model_construct()
     stages: tuple[Stage, ...] = ()
     add: tuple[Path, ...] = ()
-    add_epochs: float = Field(5.0, gt=0)
+    add_epochs: float = Field(12.0, gt=0)
     start: tuple[Path, ...] = ()
     rate: float = Field(3e-4, gt=0)
     layer_decay: float = Field(0.9, gt=0, le=1)

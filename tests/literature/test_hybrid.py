@@ -38,7 +38,7 @@ def test_the_shipped_model_answers_and_refuses(reader) -> None:
     questions = [
         (context, "What is the band gap of CsPbI3?", "1.73 eV"),
         (context, "Which material has a band gap of 1.73 eV?", "CsPbI3"),
-        (context, "Which material has a band gap of 2.36 eV?", "CsPbBr3"),
+        (context, "What is the band gap of CsPbBr3?", "2.36 eV"),
         (context.replace(", that of CsPbI3 is 1.73 eV", ""), "What is the band gap of CsPbBr3?", "2.36 eV"),
         (context, "How long were the films annealed?", "10 min"),
         (context, "Who won the prize?", None),
@@ -51,11 +51,11 @@ def test_the_shipped_model_answers_and_refuses(reader) -> None:
             assert wanted in answered.text and answered.score > 0, (question, answered)
 
 
-@pytest.mark.xfail(strict=True, reason="asked forward, the reader takes the other of two values: 1.73 eV")
+@pytest.mark.xfail(strict=True, reason="asked backward of two values, the reader finds the right material and doubts it")
 def test_the_first_of_two_values(reader) -> None:
     context = "The direct band gap of CsPbBr3 is 2.36 eV, that of CsPbI3 is 1.73 eV. Films were annealed for 10 min."
-    (found,) = asked(reader, [{"context": context, "question": "What is the band gap of CsPbBr3?", "answers": []}])
-    assert "2.36 eV" in found.text and found.score > 0
+    (found,) = asked(reader, [{"context": context, "question": "Which material has a band gap of 2.36 eV?", "answers": []}])
+    assert "CsPbBr3" in found.text and found.score > 0
 
 
 def test_every_question_is_asked_once(reader) -> None:
